@@ -1,0 +1,53 @@
+PYTHON ?=
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-unit test-broker43 broker43 servers format lint types layers verify lock ci clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup $(VENV)
+
+setup: $(STAMP)  ## make the virtual environment from the lock file
+
+run: $(STAMP)  ## run the example shop on a private local broker and show what happened
+	@$(BIN)/python examples/shop/run.py
+
+servers: $(STAMP)  ## install RabbitMQ and Redis from the system's packages where missing (starts no service)
+	@$(BIN)/python -m laneway.local install
+
+broker43: $(STAMP)  ## install RabbitMQ 4.3 in a folder of its own (root, about 90 seconds, 250 MB)
+	@$(BIN)/python -m laneway.local install-43
+
+test: $(STAMP) servers  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
+	@$(BIN)/python scripts/test $(BIN)
+
+test-unit: $(STAMP)  ## the tests without servers (seconds)
+	@$(BIN)/pytest tests/unit -q
+
+test-broker43: $(STAMP) broker43  ## the integration tests on RabbitMQ 4.3
+	@$(BIN)/pytest tests/integration --broker=4.3
+
+format: $(STAMP)  ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .
+
+lint: $(STAMP)  ## format and lint, as a check
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: $(STAMP)  ## mypy, strict
+	@$(BIN)/mypy
+
+layers: $(STAMP)  ## the import layers of docs/design/layers.md
+	@$(BIN)/lint-imports
+
+lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+	@scripts/lock $(BIN)
+
+ci: lint types layers test  ## everything that decides whether a change lands
+
+clean:  ## remove what the targets above made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,137 @@
+"""``laneway up``: everything on this machine, watched, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.console import Console
+
+from laneway.cli.exit_codes import ExitCode
+from laneway.cli.options import app_options, import_from
+from laneway.console.live import Heading, display, picture
+from laneway.policy import load_policy
+from laneway.workloads import local_platform
+
+if TYPE_CHECKING:
+    from laneway.console import Display
+    from laneway.local import Series
+    from laneway.policy import Policy
+    from laneway.workloads import BoardView, LocalPlatform
+
+#: Seconds between two pictures of the live view.
+_FRAME_SECONDS: Final = 0.25
+
+
+@click.command()
+@app_options(required=True)
+@click.option(
+    "--queue", "queues", multiple=True, help="Only the workers of these queues.  [default: all]"
+)
+@click.option(
+    "--rabbitmq",
+    "series",
+    type=click.Choice(["auto", "4.3", "3.10"]),
+    default="auto",
+    help="Which RabbitMQ a private one is.",
+)
+@click.option(
+    "--picture",
+    "picture_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the busiest view as SVG at the end.",
+)
+@click.option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+def up(
+    app: str,
+    app_dir: Path | None,
+    queues: tuple[str, ...],
+    series: Series,
+    picture_file: Path | None,
+    seconds: float | None,
+) -> int:
+    """Run everything on this machine, with a live view.
+
+    Starts a private RabbitMQ and Redis unless LANEWAY_BROKER_URL and LANEWAY_RESULT_BACKEND name
+    others, applies the topology, and runs one worker for each queue. Ctrl-C or SIGTERM stops it
+    all; nothing is left behind. The other verbs find this platform from any terminal of the user.
+    """
+    policy = load_policy()
+    import_from(app_dir)
+    screen = Console()
+    view = _View(screen)
+    with local_platform(
+        app=app,
+        policy=policy,
+        report=view.report,
+        python_path=[app_dir] if app_dir else [],
+        queues=queues or None,
+        series=series,
+        throwaway=False,
+    ) as platform:
+        try:
+            view.watch(platform, policy, seconds=seconds)
+        except (KeyboardInterrupt, SystemExit):
+            pass  # both mean "stop, please", which is how this verb ends when all is well
+        finally:
+            if picture_file and view.busiest:
+                picture_file.parent.mkdir(parents=True, exist_ok=True)
+                picture_file.write_text(
+                    picture(view.busiest, heading(platform, policy), title="laneway up"),
+                    encoding="utf-8",
+                )
+    end = platform.board.view(time.time()).total
+    view.report(f"stopped: {end.done} jobs done, {end.failures} failed, {end.running} interrupted")
+    return ExitCode.OK
+
+
+def heading(platform: LocalPlatform, policy: Policy) -> Heading:
+    """What the view says of the platform as a whole."""
+    return Heading(
+        broker=f"RabbitMQ {platform.broker_version}",
+        profile=f"priorities: {platform.profile.priority_levels.partition(':')[0]}"
+        f"{', strict' if platform.profile.strict_priority else ''}",
+        service_levels={name: queue.service_level for name, queue in policy.queues.items()},
+    )
+
+
+class _View:
+    """Where lines for people go: stderr before and after the view, the view while it is shown."""
+
+    def __init__(self, screen: Console) -> None:
+        self.busiest: BoardView | None = None
+        self._screen = screen
+        self._display: Display | None = None
+        self._lock = threading.Lock()
+
+    def report(self, line: str) -> None:
+        """Show a line; from any thread."""
+        with self._lock:
+            if self._display is not None:
+                self._display.note(line)
+            else:
+                click.echo(line, err=True)
+
+    def watch(self, platform: LocalPlatform, policy: Policy, *, seconds: float | None) -> None:
+        """Show the board until something stops us, or for so many seconds."""
+        until = None if seconds is None else time.monotonic() + seconds
+        with display(heading(platform, policy), console=self._screen) as shown:
+            self._show_on(shown)
+            try:
+                while until is None or time.monotonic() < until:
+                    board = platform.board.view(time.time())
+                    if self.busiest is None or board.total.rate >= self.busiest.total.rate:
+                        self.busiest = board
+                    shown.update(board)
+                    time.sleep(_FRAME_SECONDS)
+            finally:
+                self._show_on(None)
+        sys.stdout.flush()
+
+    def _show_on(self, shown: Display | None) -> None:
+        with self._lock:
+            self._display = shown

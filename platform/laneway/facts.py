@@ -1,0 +1,138 @@
+"""The one door through which everything that happens to a job is told.
+
+======================  =========================================================================
+kind                    told when (and by whom)
+======================  =========================================================================
+``published``           the broker confirmed the job (the publisher)
+``refused``             a publish was refused; nothing was accepted unless ``reason`` says maybe
+``received``            a worker took the job from the broker (worker parent)
+``started``             task code begins; ``wait`` is set (worker process)
+``succeeded``           task code returned; ``runtime`` is set
+``retried``             the job will run again later; ``reason`` is the error
+``failed``              the job failed for good; ``error_type``, ``reason``, ``runtime`` are set
+``rejected``            the task rejected or ignored its job, or the job was revoked or expired
+``quarantined``         a message that no task could be made of was put aside
+``worker_ready``        a worker consumes its queue
+``worker_stopped``      a worker left
+``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
+``topology_drift``      what stands on the broker is not what the policy says
+======================  =========================================================================
+
+Logs, counters and the live view are listeners; nothing else calls them. A listener that fails is
+reported on the ``laneway.facts`` logger and never disturbs the job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger("laneway.facts")
+
+FactKind = Literal[
+    "published",
+    "refused",
+    "received",
+    "started",
+    "succeeded",
+    "retried",
+    "failed",
+    "rejected",
+    "quarantined",
+    "worker_ready",
+    "worker_stopped",
+    "paused",
+    "resumed",
+    "topology_drift",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that happened, with named fields. Arguments and results are never among them."""
+
+    #: What happened; see the table above.
+    kind: FactKind
+    #: When, in seconds since 1970 (UTC).
+    at: float
+    #: The queue concerned.
+    queue: str | None = None
+    #: The task's name.
+    task: str | None = None
+    #: The job's id, equal over retries.
+    task_id: str | None = None
+    #: 0 to 9, higher is more urgent.
+    priority: int | None = None
+    #: Number of this run of the job, from 1; retries count, redeliveries do not.
+    attempt: int | None = None
+    #: The broker says that it delivered this message before.
+    redelivered: bool | None = None
+    #: The worker's node name.
+    worker: str | None = None
+    #: Seconds from when the job could have started (published, or its ETA) to when it did.
+    wait: float | None = None
+    #: Seconds that the task code ran.
+    runtime: float | None = None
+    #: The class name of the error.
+    error_type: str | None = None
+    #: The error's text, or why something was done.
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only the fields that are set: what a log line or a metric carries."""
+        return {
+            f.name: value
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) is not None
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Fact:
+        """The reverse of :meth:`to_dict`; unknown keys (of a newer version) are dropped."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+class Listener(Protocol):
+    """Whoever wants to know. Called in the thread or process in which the fact happened."""
+
+    def __call__(self, fact: Fact, /) -> None:
+        """Take note; quickly, for the job waits."""
+
+
+@dataclass(slots=True)
+class Door:
+    """Tells facts to listeners, in the order in which they were added.
+
+    ``clock`` gives seconds since 1970; it is passed in so that tests need not sleep.
+    """
+
+    clock: Callable[[], float] = time.time
+    _listeners: list[Listener] = field(default_factory=list)
+
+    def listen(self, listener: Listener) -> None:
+        """Add a listener; adding one twice changes nothing."""
+        if listener not in self._listeners:
+            self._listeners.append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Remove a listener; removing one that is not there changes nothing."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def tell(self, kind: FactKind, **fields: Any) -> None:
+        """Tell what happened now; ``fields`` are those of :class:`Fact`."""
+        if not self._listeners:
+            return
+        fact = Fact(kind=kind, at=self.clock(), **fields)
+        for listener in tuple(self._listeners):
+            try:
+                listener(fact)
+            except Exception:
+                log.exception("a listener failed on %r: %r", fact.kind, listener)

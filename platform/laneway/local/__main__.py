@@ -1,0 +1,44 @@
+"""`python -m laneway.local install` and `install-43`: bring the servers in ahead of time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from laneway.errors import LanewayError
+from laneway.local.broker43 import install_rabbitmq_43
+from laneway.local.install import install_rabbitmq, install_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one install; returns the exit status: 0, or 1 with the error on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m laneway.local",
+        description="Install the servers that `make run` and the tests start. Starts nothing.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("install", help="this machine's own RabbitMQ and Redis packages")
+    commands.add_parser("install-43", help="RabbitMQ 4.3 in a folder of its own (root only)")
+    command = parser.parse_args(arguments).command
+
+    def report(line: str) -> None:
+        print(line, flush=True)  # noqa: T201 -- this is a command
+
+    try:
+        if command == "install-43":
+            install_rabbitmq_43(report)
+        else:
+            install_rabbitmq("3.10", report)
+            install_redis(report)
+    except LanewayError as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- this is a command
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

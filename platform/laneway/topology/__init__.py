@@ -1,0 +1,36 @@
+"""What must stand on the broker: derived from the policy, compared, carried out, checked."""
+
+from laneway.topology.apply import apply_plan
+from laneway.topology.check import Finding, check_bindings, check_topology
+from laneway.topology.desired import (
+    AUDIT_STREAM,
+    DEAD_EXCHANGE,
+    DEAD_INBOX,
+    JOBS_EXCHANGE,
+    LETTER_STREAM,
+    Topology,
+    desired_topology,
+    digest_exchange,
+)
+from laneway.topology.plan import Plan, make_plan
+
+__all__ = [
+    # What must stand
+    "Topology",
+    "desired_topology",
+    # Plan and apply
+    "Plan",
+    "apply_plan",
+    "make_plan",
+    # Check
+    "Finding",
+    "check_bindings",
+    "check_topology",
+    # Names
+    "AUDIT_STREAM",
+    "DEAD_EXCHANGE",
+    "DEAD_INBOX",
+    "JOBS_EXCHANGE",
+    "LETTER_STREAM",
+    "digest_exchange",
+]

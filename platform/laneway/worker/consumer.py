@@ -1,0 +1,106 @@
+"""The consumer: what Celery would drop becomes a dead letter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from celery.utils.log import get_logger
+from celery.worker.consumer import Consumer
+
+from laneway.worker.topology_check import look_before_consuming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import kombu
+
+log = get_logger(__name__)
+
+
+class JobConsumer(Consumer):
+    """Celery's consumer with the platform's steps, and with nothing acknowledged into nothing."""
+
+    class Blueprint(Consumer.Blueprint):
+        """The steps in their order.
+
+        Celery's ``Gossip`` and ``DelayedDelivery`` are left out: workers of one queue need not
+        know of each other, and only ``laneway topology apply`` declares.
+        """
+
+        default_steps: ClassVar[list[str]] = [
+            "celery.worker.consumer.connection:Connection",
+            "celery.worker.consumer.events:Events",
+            "celery.worker.consumer.heart:Heart",
+            "celery.worker.consumer.control:Control",
+            "celery.worker.consumer.tasks:Tasks",
+            "laneway.worker.pause_watch:PauseWatch",
+            "celery.worker.consumer.consumer:Evloop",
+            "celery.worker.consumer.agent:Agent",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
+
+    def connect(self) -> kombu.Connection:
+        """Connect, and look whether the queue and what catches its dead letters are there.
+
+        Here and not in a step: Celery orders its steps by what they require only, and nothing may
+        be consumed before this look.
+        """
+        connection = super().connect()
+        with connection.clone() as own:
+            look_before_consuming(self.app, own, self.hostname)
+        return connection
+
+    def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
+        """A body that nothing can be made of: Celery would acknowledge it."""
+        self.quarantine(message, exc)
+
+    def on_unknown_message(self, body: object, message: kombu.Message) -> None:
+        """Not a task message at all."""
+        del body
+        self.quarantine(message, ValueError("not a task message: it has no 'task' header"))
+
+    def on_unknown_task(self, body: object, message: kombu.Message, exc: Exception) -> None:
+        """A task that this worker does not know."""
+        del body
+        name = (message.headers or {}).get("task")
+        self.quarantine(message, LookupError(f"this worker has no task {name!r}"), cause=exc)
+
+    def on_invalid_task(self, body: object, message: kombu.Message, exc: Exception) -> None:
+        """A task message whose parts do not fit, or whose content is not allowed."""
+        del body
+        self.quarantine(message, exc)
+
+    def quarantine(
+        self, message: kombu.Message, why: Exception, cause: Exception | None = None
+    ) -> None:
+        """Put the message aside, byte for byte: the broker moves it to ``dead.inbox``."""
+        headers = message.headers if isinstance(message.headers, dict) else {}
+        task, task_id = headers.get("task"), headers.get("id")
+        message.reject_log_error(log, self.connection_errors)
+        self.app.facts.tell(
+            "quarantined",
+            queue=message.delivery_info.get("routing_key"),
+            task=task if isinstance(task, str) else None,
+            task_id=task_id if isinstance(task_id, str) else None,
+            worker=self.hostname,
+            error_type=type(cause or why).__name__,
+            reason=str(why),
+        )
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[kombu.Message], Any]:
+        """Celery's handler of a message, from which no message can kill the worker."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: kombu.Message) -> Any:
+            try:
+                return handle(message)
+            except self.connection_errors:
+                raise
+            except Exception as error:
+                if message.acknowledged:
+                    raise
+                return self.quarantine(message, error)
+
+        return on_task_received

@@ -1,0 +1,145 @@
+"""Celery's worker, held to one queue and that queue's file."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from celery.apps.worker import Worker
+from celery.concurrency import get_implementation
+from click.core import ParameterSource
+
+from laneway import settings
+from laneway.celery_command import context_of_celerys_command, plain_errors
+from laneway.errors import WorkerError
+from laneway.metrics import FactCounter
+from laneway.queues import POOL_CAN
+from laneway.worker import telling
+from laneway.worker.grace import keep_grace
+
+_CELERYS_REQUEST: Final = "celery.worker.request:Request"
+_REQUEST: Final = "laneway.worker.request:JobRequest"
+_LOGGERS_OF_JOBS: Final = (
+    "celery.app.trace",
+    "celery.worker.request",
+    "celery.worker.strategy",
+    "celery.worker.consumer.consumer",
+)
+
+
+class JobWorker(Worker):
+    """``app.Worker`` of a Laneway application, whoever starts it."""
+
+    #: The one queue that this worker serves.
+    queue: str
+    #: What happened here, by kind.
+    counter: FactCounter
+
+    def on_before_init(self, quiet: bool = False, **options: Any) -> None:
+        """Celery's hook before anything is set up: become the worker of the one queue.
+
+        Raises:
+            WorkerError: not exactly one queue, or a pool that cannot keep the file's promises.
+            UnknownQueue: the policy has no such queue.
+        """
+        with plain_errors():
+            self._become_the_worker(options)
+        for task in self.app.tasks.values():
+            if task.Request == _CELERYS_REQUEST:
+                task.Request = _REQUEST
+        self.counter = FactCounter()
+        self.app.facts.listen(self.counter)
+        telling.connect(self.app, self.queue, self.hostname)
+        keep_grace(self.app.policy.queue(self.queue).worker.grace_period)
+        self._leave_the_telling_to_facts()
+        super().on_before_init(quiet=quiet, **options)
+
+    def _become_the_worker(self, options: dict[str, Any]) -> None:
+        self.queue = self._one_queue(options.get("queues"))
+        self._check_pool(options.get("pool") or options.get("pool_cls"))
+        if options.get("purge"):
+            raise WorkerError(
+                "expected no --purge, because it would delete accepted jobs. Use 'laneway queues "
+                f"purge {self.queue}': it makes dead letters of them."
+            )
+        self.app.serve(self.queue)
+        if problems := settings.task_contradictions(self.app.tasks.values()):
+            raise WorkerError("\n  ".join(["tasks contradict the platform:", *problems]))
+
+    def stats(self) -> dict[str, Any]:
+        """What ``celery inspect stats`` shows, with what this process was told.
+
+        With the prefork pool that is what the parent sees (received, quarantined, time limits, lost
+        processes, drift); what the children do is in the log.
+        """
+        own = {"queue": self.queue, "facts": self.counter.totals()}
+        return {**super().stats(), "laneway": own}
+
+    def _leave_the_telling_to_facts(self) -> None:
+        """Celery's own lines about jobs say what facts say already, with results and arguments.
+
+        A failure's traceback stays, except on a secure queue: it shows what the job worked on.
+        """
+        secure = self.app.policy.queue(self.queue).secure
+        for name in _LOGGERS_OF_JOBS:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1 if secure else logging.ERROR)
+
+    def _one_queue(self, given: Any) -> str:
+        names = given.split(",") if isinstance(given, str) else list(given or ())
+        if len(names) != 1:
+            known = ", ".join(self.app.policy.queues)
+            raise WorkerError(
+                f"expected exactly one queue for a worker, got: {', '.join(names) or 'none'}. A "
+                "worker of several queues lets one delay another. Start one worker a queue: "
+                f"'laneway worker QUEUE --app …' or 'celery -A … worker -Q QUEUE' ({known})."
+            )
+        return str(names[0])
+
+    def _check_pool(self, pool: Any) -> None:
+        spec = self.app.policy.queue(self.queue)
+        # Celery's command has chosen its pool, and patched for it, before we could say the queue's.
+        if spec.worker.pool != "prefork" and _celerys_command_chose_the_pool():
+            raise WorkerError(
+                f"queues/{self.queue}.toml says pool = {spec.worker.pool!r}, and Celery's command "
+                f"takes prefork unless told: add '-P {spec.worker.pool}', or use 'laneway worker "
+                f"{self.queue}'."
+            )
+        name = pool_name(pool) if pool else spec.worker.pool
+        can = next((can for known, can in POOL_CAN.items() if known == name), None)
+        if can is None:
+            raise WorkerError(
+                f"expected a pool of {', '.join(POOL_CAN)} for the queue {self.queue!r}, got: "
+                f"{name!r}."
+            )
+        lacks = [
+            f"{key} = {value:g} s"
+            for key, value in (
+                ("soft_time_limit", spec.worker.soft_time_limit),
+                ("time_limit", spec.worker.time_limit),
+            )
+            if value is not None and not getattr(can, key)
+        ]
+        if lacks:
+            raise WorkerError(
+                f"queues/{self.queue}.toml promises {' and '.join(lacks)}, which the pool {name!r} "
+                "cannot keep. Use the prefork pool, or take the limits out of the file."
+            )
+
+
+def _celerys_command_chose_the_pool() -> bool:
+    context = context_of_celerys_command()
+    return context is not None and context.get_parameter_source("pool") is ParameterSource.DEFAULT
+
+
+def pool_name(pool: Any) -> str:
+    """The name in :data:`laneway.queues.POOL_CAN` of what Celery calls a pool: a name or class."""
+    if isinstance(pool, str) and pool in POOL_CAN:
+        return pool
+    implementation = get_implementation(pool) if isinstance(pool, str) else pool
+    for name in POOL_CAN:
+        try:
+            if get_implementation(name) is implementation:
+                return name
+        except ImportError:  # gevent and eventlet are extras
+            continue
+    return str(pool)

@@ -1,0 +1,67 @@
+"""Obeying a paused queue."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+from celery.worker.consumer.tasks import Tasks
+
+from laneway.pause import is_paused
+
+if TYPE_CHECKING:
+    from laneway.worker.consumer import JobConsumer
+
+log = get_logger(__name__)
+
+#: Seconds between two looks at whether the queue is paused.
+PAUSE_POLL: Final = 1.0
+
+
+class PauseWatch(bootsteps.StartStopStep):
+    """Stops and starts consuming as ``laneway queues pause`` and ``resume`` say.
+
+    It looks on a connection of its own in a thread, so that a slow answer never holds up jobs.
+    """
+
+    requires = (Tasks,)
+
+    def __init__(self, c: JobConsumer, **kwargs: Any) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        super().__init__(c, **kwargs)
+
+    def start(self, c: JobConsumer) -> None:
+        """Begin to watch."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._watch, args=(c, self._stop), name="pause-watch", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, c: JobConsumer) -> None:
+        """Stop watching; the thread ends within one look."""
+        del c
+        self._stop.set()
+
+    def _watch(self, c: JobConsumer, stop: threading.Event) -> None:
+        queue = c.controller.queue
+        while not stop.is_set():
+            try:
+                with c.app.connection_for_read() as connection:
+                    while not stop.wait(PAUSE_POLL):
+                        self._obey(c, queue, paused=is_paused(connection, queue))
+            except Exception as error:  # noqa: BLE001 (a broker away is the consumer's business)
+                log.debug("pause watch: %r", error)
+                stop.wait(PAUSE_POLL)
+
+    def _obey(self, c: JobConsumer, queue: str, *, paused: bool) -> None:
+        consuming = queue in c.app.amqp.queues.consume_from
+        if paused and consuming:
+            c.call_soon(c.cancel_task_queue, queue)
+            c.app.facts.tell("paused", queue=queue, worker=c.hostname)
+        elif not paused and not consuming:
+            c.call_soon(c.add_task_queue, queue)
+            c.app.facts.tell("resumed", queue=queue, worker=c.hostname)

@@ -1,0 +1,69 @@
+"""What the worker's parent knows of a running job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.worker.request import Request
+
+#: Hard and soft time limit in seconds; None is none.
+Limits = tuple[float | None, float | None]
+
+
+class JobRequest(Request):
+    """Celery's request with the queue's time limits, and with nothing settled into nothing.
+
+    Celery acknowledges a job that ran into its hard time limit (it is gone) or puts it back (it
+    times out for ever). Here it is rejected without requeue, so that the broker moves it to
+    ``dead.inbox``; what Celery does afterwards changes nothing, as a request is settled once.
+    """
+
+    _limits: Limits = (None, None)
+
+    @property
+    def time_limits(self) -> Limits:
+        """The call's limits, else the task's, else those of the queue's file.
+
+        A soft limit that is not below the hard one is dropped: the prefork pool starts the clock of
+        the hard limit when the soft one has passed, so the job would outlive its hard limit.
+        """
+        hard, soft = self._limits
+        queue = self._app.policy.queues.get(self._app.serving)
+        shape = queue.worker if queue else None
+        hard = hard or self._task.time_limit or (shape.time_limit if shape else None)
+        soft = soft or self._task.soft_time_limit or (shape.soft_time_limit if shape else None)
+        return hard, (None if hard and soft and soft >= hard else soft)
+
+    @time_limits.setter
+    def time_limits(self, limits: Any) -> None:
+        # Celery sets it from the message's header before the request knows its task.
+        hard, soft = limits
+        self._limits = (hard, soft)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """The pool's report of a time limit of ``timeout`` seconds."""
+        if not soft and self.task.acks_late:
+            self.reject(requeue=False)
+        super().on_timeout(soft, timeout)
+
+    def on_failure(
+        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+    ) -> Any:
+        """The pool's report of a failure; a timeout can come this way as well."""
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(error, TimeLimitExceeded) and self.task.acks_late:
+            self.reject(requeue=False)
+        elif isinstance(error, WorkerLostError) and not self.task.retry_on_worker_lost:
+            # The broker delivers it again and counts; nobody else would tell.
+            self._app.facts.tell(
+                "retried",
+                queue=self._app.serving,
+                task=self.task_name,
+                task_id=self.id,
+                priority=self.delivery_info.get("priority"),
+                worker=self.hostname,
+                error_type="WorkerLostError",
+                reason="the process that ran it died; the broker delivers it again",
+            )
+        return super().on_failure(exc_info, send_failed_event, return_ok)

@@ -1,0 +1,137 @@
+"""From Celery's signals to facts.
+
+With the prefork pool the parent tells what it sees (received, time limits, lost processes) and each
+child what its jobs do; both inherit the listeners that were added before the pool forked.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import signals
+from celery.exceptions import Ignore, Reject
+
+from laneway.app import READY_AT_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from laneway.app import Laneway
+
+#: Characters of an error's text that a fact carries: a log line stays one write to a pipe.
+_REASON_LENGTH: Final = 500
+
+
+def connect(app: Laneway, queue: str, worker: str) -> None:
+    """Tell the facts of the jobs that this process group runs, from now on.
+
+    Calling it again (a second worker in one process, in tests) replaces what was connected.
+    """
+    teller = _Teller(app, queue, worker)
+    receivers: dict[Any, Callable[..., None]] = {
+        signals.task_received: teller.received,
+        signals.task_prerun: teller.started,
+        signals.task_success: teller.succeeded,
+        signals.task_failure: teller.failed,
+        signals.task_retry: teller.retried,
+        signals.task_revoked: teller.revoked,
+        signals.task_postrun: teller.ended,
+        signals.worker_ready: teller.ready,
+        signals.worker_shutdown: teller.stopped,
+    }
+    for signal, receiver in receivers.items():
+        uid = f"laneway.telling.{receiver.__name__}"
+        signal.disconnect(dispatch_uid=uid)
+        signal.connect(receiver, weak=False, dispatch_uid=uid)
+
+
+class _Teller:
+    def __init__(self, app: Laneway, queue: str, worker: str) -> None:
+        self.app = app
+        self.queue = queue
+        self.worker = worker
+        self.secure = app.policy.queue(queue).secure
+        self._began: dict[str, float] = {}
+        self._failed: set[tuple[str, int]] = set()
+
+    def received(self, request: Any, **_: Any) -> None:
+        self._tell("received", request, request.task_name)
+
+    def started(self, task_id: str, task: Any, **_: Any) -> None:
+        self._began[task_id] = time.perf_counter()
+        ready_at = getattr(task.request, READY_AT_HEADER, None)
+        wait = max(0.0, time.time() - ready_at) if isinstance(ready_at, int | float) else None
+        self._tell("started", task.request, task.name, wait=wait)
+
+    def succeeded(self, sender: Any, **_: Any) -> None:
+        self._tell("succeeded", sender.request, sender.name, runtime=self._runtime(sender.request))
+
+    def failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        if isinstance(exception, Reject | Ignore):
+            return
+        request = sender.request
+        known = request.id == task_id
+        attempt = (task_id, (request.retries or 0) if known else 0)
+        # Celery 5.7 reports one hard time limit twice, once from each of the pool's two hooks.
+        if attempt in self._failed:
+            return
+        self._failed.add(attempt)
+        if len(self._failed) > 10_000:
+            self._failed.clear()
+        self._tell(
+            "failed",
+            request if known else None,
+            sender.name,
+            task_id=task_id,
+            runtime=self._runtime(request),
+            error_type=type(exception).__name__,
+            reason=str(exception),
+        )
+
+    def retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
+        error = getattr(reason, "exc", None) or reason
+        self._tell(
+            "retried",
+            request,
+            sender.name,
+            runtime=self._runtime(request),
+            error_type=type(error).__name__,
+            reason=str(error),
+        )
+
+    def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:
+        self._tell("rejected", request, sender.name, reason="expired" if expired else "revoked")
+
+    def ended(self, task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
+        self._began.pop(task_id, None)
+        if state in {"IGNORED", "REJECTED"}:
+            self._tell("rejected", task.request, task.name, reason=state.lower())
+
+    def ready(self, **_: Any) -> None:
+        self.app.facts.tell("worker_ready", queue=self.queue, worker=self.worker)
+
+    def stopped(self, **_: Any) -> None:
+        self.app.facts.tell("worker_stopped", queue=self.queue, worker=self.worker)
+
+    def _runtime(self, request: Any) -> float | None:
+        began = self._began.get(request.id)
+        return time.perf_counter() - began if began is not None else None
+
+    def _tell(self, kind: Any, request: Any, task: str, **fields: Any) -> None:
+        if "reason" in fields:
+            # What an error says can repeat the job's arguments.
+            fields["reason"] = None if self.secure else fields["reason"][:_REASON_LENGTH]
+        if request is not None:
+            info = request.delivery_info or {}
+            retries = getattr(request, "retries", None)
+            if retries is None:
+                retries = request.request_dict.get("retries")
+            fields = {
+                "task_id": request.id,
+                "priority": info.get("priority"),
+                "redelivered": bool(info.get("redelivered")),
+                "attempt": (retries or 0) + 1,
+                **fields,
+            }
+        self.app.facts.tell(kind, queue=self.queue, task=task, worker=self.worker, **fields)

@@ -1,0 +1,24 @@
+"""Running a set of workers on this machine: the servers they need, the workers, the board.
+
+::
+
+    with local_platform(app="shop.app:app", policy=policy, report=print) as platform:
+        platform.listen(print)      # every fact of every worker
+        ...
+"""
+
+from laneway.workloads.board import Board, BoardView, Failure, QueueView
+from laneway.workloads.group import WorkerGroup
+from laneway.workloads.platform import LocalPlatform, local_platform
+
+__all__ = [
+    # Running
+    "LocalPlatform",
+    "WorkerGroup",
+    "local_platform",
+    # Numbers
+    "Board",
+    "BoardView",
+    "Failure",
+    "QueueView",
+]

@@ -1,0 +1,47 @@
+"""What all tests share: the options of the command line, and policies made for one test."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from laneway.policy import Policy, load_policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MakePolicy(Protocol):
+    """Writes a policy and loads it."""
+
+    def __call__(self, **queues: str) -> Policy:
+        """``queues``: name to what its file says besides ``summary`` and ``service_level``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--broker",
+        choices=("3.10", "4.3", "all", "auto"),
+        default="auto",
+        help="RabbitMQ of the integration tests: 3.10, 4.3, all (both), or auto (the one that "
+        "LANEWAY_BROKER_URL names, else 3.10, and 4.3 where it is installed)",
+    )
+
+
+@pytest.fixture
+def make_policy(tmp_path: Path) -> MakePolicy:
+    """Makes policies of a ``default`` queue and those asked for, with no routes."""
+    numbers = itertools.count()
+
+    def make(**queues: str) -> Policy:
+        root = tmp_path / f"policy-{next(numbers)}"
+        (root / "queues").mkdir(parents=True)
+        (root / "routing.py").write_text("ROUTES = []\n")
+        for name, text in {"default": "", **queues}.items():
+            head = f'summary = "the queue {name}"\nservice_level = "1s"\n'
+            (root / "queues" / f"{name}.toml").write_text(head + text)
+        return load_policy(root)
+
+    return make

@@ -1,0 +1,1 @@
+"""What several tests share: an application with tasks, and real workers to run them."""

@@ -1,0 +1,156 @@
+"""Real workers, started as an operator starts them, whose facts the tests read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from laneway import Laneway
+from laneway.facts import Fact
+from laneway.policy import load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from laneway.broker import BrokerAddress
+
+TESTS = Path(__file__).parent.parent
+POLICY = Path(__file__).parent / "policy"
+
+_made: list[Laneway] = []
+
+
+def environment(
+    address: BrokerAddress, backend: str, policy: Path = POLICY, **more: str
+) -> dict[str, str]:
+    """What a producer or worker of the test's platform needs to know."""
+    return {
+        **os.environ,
+        "LANEWAY_BROKER_URL": ",".join(address.urls),
+        "LANEWAY_MANAGEMENT_URL": address.management_url or "",
+        "LANEWAY_VHOST_PREFIX": address.vhost_prefix,
+        "LANEWAY_RESULT_BACKEND": backend,
+        "LANEWAY_POLICY": str(policy),
+        "PYTHONPATH": str(TESTS),
+        **more,
+    }
+
+
+def make_app(
+    address: BrokerAddress, backend: str | None = None, policy: Path = POLICY, **options: Any
+) -> Laneway:
+    """A producer of the test's platform in this process; closed at the end of the test."""
+    app = Laneway(
+        "tests",
+        policy=load_policy(policy),
+        address=address,
+        backend=backend or "disabled://",
+        set_as_current=False,
+        **options,
+    )
+    _made.append(app)
+    return app
+
+
+def close_apps() -> None:
+    """Close what :func:`make_app` made."""
+    while _made:
+        app = _made.pop()
+        if app.conf.result_backend != "disabled://":
+            app.backend.result_consumer.stop()
+            app.backend.client.connection_pool.disconnect()
+        app.close()
+
+
+class WorkerProcess:
+    """``laneway worker QUEUE`` in a process of its own; use as a context manager."""
+
+    def __init__(
+        self, queue: str, env: Mapping[str, str], *options: str, app: str = "support.tasks:app"
+    ) -> None:
+        self.queue = queue
+        self.facts: list[Fact] = []
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        command = [sys.executable, "-m", "laneway", "worker", queue, "--app", app, "--log", "json"]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            env=dict(env),
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_for("worker_ready", timeout=30)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line)
+                if line.startswith('{"fact"'):
+                    self.facts.append(Fact.from_dict(json.loads(line)["fact"]))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def of(self, kind: str, **fields: Any) -> list[Fact]:
+        """The facts told so far of a kind, with these fields."""
+        return [
+            fact
+            for fact in tuple(self.facts)
+            if fact.kind == kind and all(getattr(fact, k) == v for k, v in fields.items())
+        ]
+
+    def wait_for(
+        self, kind: str, count: int = 1, *, timeout: float = 20, **fields: Any
+    ) -> list[Fact]:
+        """Wait until ``count`` such facts were told."""
+        until = time.monotonic() + timeout
+        with self._news:
+            while len(found := self.of(kind, **fields)) < count:
+                if self.process.poll() is not None and not self._reader.is_alive():
+                    raise AssertionError(f"the worker ended: {self.tail()}")
+                if time.monotonic() > until:
+                    raise AssertionError(
+                        f"{len(found)} of {count} {kind} {fields} in {timeout} s: {self.tail()}"
+                    )
+                self._news.wait(0.2)
+        return found
+
+    def tail(self) -> str:
+        """The last lines, for a failing test's message."""
+        return "".join(self.lines[-25:])
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 20) -> int:
+        """Stop the worker and return its exit status; killed after ``timeout`` seconds."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            status = self.process.wait(5)
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status

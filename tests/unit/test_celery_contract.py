@@ -1,0 +1,439 @@
+"""What Laneway relies on in Celery, kombu and amqp beyond their documentation.
+
+Each test says what breaks when it turns red: read it before raising a version in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import TYPE_CHECKING, Any
+
+import amqp
+import click
+import kombu
+import pytest
+from amqp import spec
+from amqp.exceptions import MessageNacked
+from celery import Celery, Task, signals
+from celery._state import _task_stack
+from celery.app import trace
+from celery.app.task import Context
+from celery.apps.worker import Worker
+from celery.utils.quorum_queues import detect_quorum_queues
+from celery.worker import strategy
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+from kombu.connection import ConnectionPool
+from kombu.message import Message
+from kombu.pools import ProducerPool
+from kombu.transport.native_delayed_delivery import calculate_routing_key
+
+from laneway import Laneway, celery_command, settings
+from laneway.policy import load_policy
+from laneway.task import JobTask
+from laneway.worker.consumer import JobConsumer
+from laneway.worker.job_worker import JobWorker
+from laneway.worker.request import JobRequest
+from support.workers import POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def make(**given: Any) -> Laneway:
+    return Laneway("contract", policy=load_policy(POLICY), set_as_current=False, **given)
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def nothing() -> None:
+    """The body of a task."""
+
+
+class Recording(kombu.Producer):
+    """Keeps what Celery would have published."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+        super().__init__(kombu.Connection("memory://").channel(), auto_declare=False)
+
+    def publish(self, _body: Any, **properties: Any) -> None:
+        self.published.append(properties)
+
+
+# Configuration
+
+
+def test_every_setting_of_the_profile_exists() -> None:
+    """A setting that Celery renamed would be written and never read."""
+    known = set(Celery("c", set_as_current=False).conf)
+    ours = {*settings.FIXED, *settings.DEFAULTS, *settings.DECIDED_ELSEWHERE}
+    assert ours <= known
+
+
+def test_the_configuration_is_read_by_one_method() -> None:
+    """The profile would not be applied, or the check of the settings would not run."""
+
+    class Reading(Celery):
+        read = 0
+
+        def _load_config(self) -> Any:
+            self.read += 1
+            return super()._load_config()
+
+    app = Reading("c", set_as_current=False)
+    app.conf.task_serializer = "json"
+    assert app.read == 0
+    assert app.conf.timezone is None
+    assert app.conf.task_serializer == "json"
+    assert app.read == 1
+
+
+def test_celery_keeps_what_it_read_when_the_check_refuses() -> None:
+    """Laneway's ``_settings_error`` could go: Celery would read, and be refused, again."""
+
+    class Refusing(Celery):
+        def _load_config(self) -> Any:
+            super()._load_config()
+            raise RuntimeError
+
+    app = Refusing("c", set_as_current=False, task_serializer="pickle")
+    with pytest.raises(RuntimeError):
+        app.conf.finalize()
+    assert app.conf.task_serializer == "pickle"
+
+
+def test_what_a_project_set_is_told_from_defaults() -> None:
+    """Defaults would be taken for the project's own settings, or the other way round."""
+    conf = Celery("c", set_as_current=False, task_acks_late=False).conf
+    assert conf.value_set_for("task_acks_late")
+    assert not conf.value_set_for("task_routes")
+
+
+def test_a_namespace_has_spellings_of_its_own() -> None:
+    """A namespaced ``broker_url`` would be found before the platform's: the wrong virtual host."""
+    app = Celery("c", set_as_current=False, namespace="CELERY")
+    app.conf.finalize()
+    assert {"CELERY_BROKER_URL", "broker_url"} <= set(app.conf._to_keys("broker_url"))
+    assert app.conf.changes is app.conf.maps[0]
+
+
+# Publishing
+
+
+def test_send_task_begins_with_the_same_parameters() -> None:
+    """A positional call of ``send_task`` would be read wrongly."""
+    assert parameters(Celery.send_task)[:9] == parameters(Laneway.send_task)[:9]
+    assert parameters(Celery.send_task)[9:11] == ["result_cls", "expires"]
+
+
+def test_apply_async_begins_with_the_same_parameters() -> None:
+    """A positional task id would be taken for something else."""
+    assert parameters(Task.apply_async)[:2] == parameters(JobTask.apply_async)[:2]
+    assert parameters(JobTask.apply_async)[2:] == ["positional", "options"]
+
+
+def test_apply_async_ends_in_send_task() -> None:
+    """``delay()`` and ``apply_async()`` would go around policy, confirm and deadline."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+    app = Celery("c", set_as_current=False)
+    app.send_task = lambda name, *_, **options: sent.append((name, options))
+    task = app.task(name="c.add", shared=False, queue="low", priority=3)(nothing)
+    task.apply_async(priority=7)
+    [(name, options)] = sent
+    assert name == "c.add"
+    # decide() tells what the call said from what the task's attributes said.
+    assert (options["queue"], options["priority"]) == ("low", 7)
+
+
+def test_celery_asks_the_given_router() -> None:
+    """The policy's decision would not reach the message."""
+    asked: list[str] = []
+
+    class Router:
+        def route(self, options: dict[str, Any], name: str, *_: Any, **__: Any) -> dict[str, Any]:
+            asked.append(name)
+            return {**options, "queue": settings.kombu_queue("low"), "priority": 7}
+
+    producer = Recording()
+    app = Celery("c", set_as_current=False, task_create_missing_queues=False)
+    app.conf.task_queues = [settings.kombu_queue("low")]
+    app.send_task("c.add", producer=producer, router=Router(), headers={"laneway_queue": "low"})
+    assert asked == ["c.add"]
+    [properties] = producer.published
+    assert properties["routing_key"] == "low"
+    assert properties["priority"] == 7
+    assert properties["headers"]["laneway_queue"] == "low"
+
+
+@pytest.mark.parametrize(
+    "sender", [signals.before_task_publish, signals.after_task_publish], ids=["before", "after"]
+)
+def test_packages_still_hear_of_a_publish(sender: Any) -> None:
+    """Sentry and tracing would not see a job being published."""
+    heard: list[str] = []
+
+    def listen(sender: str, **_: Any) -> None:
+        heard.append(sender)
+
+    sender.connect(listen)
+    try:
+        Celery("c", set_as_current=False).send_task("c.add", producer=Recording())
+    finally:
+        sender.disconnect(listen)
+    assert heard == ["c.add"]
+
+
+def test_a_retry_is_marked_as_celerys_own() -> None:
+    """A retry would be routed as a new call: refused for its exchange, or on another queue."""
+    app = make()
+    task = app.task(name="c.add", shared=False)(nothing)
+    info = {"exchange": "jobs", "routing_key": "0.0.1.low", "priority": 8, "redelivered": False}
+    request = Context(id="1", args=(), kwargs={}, retries=0, delivery_info=info, is_eager=False)
+    options = task.signature_from_request(request, (), {}, retries=1).options
+    assert "redelivered" in options
+    assert options["routing_key"] == "0.0.1.low"
+    assert options["priority"] == 8
+
+
+def test_the_task_that_a_worker_runs_is_known() -> None:
+    """A job published by a job would not inherit its priority."""
+    app = make()
+    task = app.task(name="c.add", shared=False)(nothing)
+    assert not app.current_worker_task
+    task.push_request(id="1", called_directly=False, delivery_info={"priority": 8})
+    _task_stack.push(task)
+    try:
+        assert app.current_worker_task.request.delivery_info["priority"] == 8
+    finally:
+        _task_stack.pop()
+        task.pop_request()
+
+
+def test_a_step_of_a_chain_comes_without_a_priority() -> None:
+    """A step's ``priority=None`` must mean "nobody said one", or it would be refused."""
+    app: Any = make()
+    task = app.task(name="c.add", shared=False)(nothing)
+    sent: list[dict[str, Any]] = []
+    app.send_task = lambda *_, **options: sent.append(options)
+    tracer = trace.build_tracer(task.name, task, app=app)
+    request = {"chain": [dict(task.si())], "delivery_info": {"priority": 8}, "is_eager": False}
+    outcome = tracer("1", (), {}, request)
+    assert outcome.info is None
+    assert sent[0]["priority"] is None
+
+
+def test_kombus_producer_takes_what_ours_passes_on() -> None:
+    """Deadline, confirm and mandatory would not reach the broker's connection."""
+    wanted = {"routing_key", "exchange", "headers", "mandatory", "retry", "timeout"}
+    assert wanted | {"confirm_timeout"} <= set(parameters(kombu.Producer.publish))
+
+
+def test_a_confirm_is_waited_for_and_a_nack_is_an_error() -> None:
+    """A full queue would look like an accepted job."""
+    channel = amqp.Channel.__new__(amqp.Channel)
+    waited: list[float | None] = []
+
+    def wait(_methods: Any, callback: Any, timeout: float | None) -> None:
+        waited.append(timeout)
+        callback(spec.Basic.Nack)
+
+    vars(channel).update(
+        _confirm_selected=True, _basic_publish=lambda *_a, **_k: None, wait=wait, connection=None
+    )
+    with pytest.raises(MessageNacked):
+        channel.basic_publish_confirm(None, confirm_timeout=3)
+    assert waited == [3]
+
+
+def test_the_broker_connection_tells_of_alarms() -> None:
+    """BrokerBlocked could not be told from a late confirm."""
+    given: dict[str, Any] = {}
+    connection = kombu.Connection("pyamqp://", transport_options={"on_blocked": print})
+
+    def connect(**options: Any) -> Any:
+        given.update(options)
+        return types.SimpleNamespace(connect=lambda: None, transport=None)
+
+    connection.transport.Connection = connect
+    connection.transport.establish_connection()
+    assert given["on_blocked"] is print
+    assert {"on_blocked", "on_unblocked", "confirm_publish"} <= set(parameters(amqp.Connection))
+    told: list[str] = []
+    with_alarm = amqp.Connection(on_blocked=told.append, on_unblocked=lambda: told.append("free"))
+    with_alarm._on_blocked()
+    with_alarm._on_unblocked()
+    assert told == ["connection blocked, see broker logs", "free"]
+
+
+@pytest.mark.parametrize("pool", [ConnectionPool, ProducerPool])
+def test_pools_can_be_told_to_leave_a_fork_alone(pool: Any) -> None:
+    """A forked child would close its parent's connections."""
+    assert pool.close_after_fork is True
+    connection = kombu.Connection("memory://")
+
+    class Kept(pool):
+        close_after_fork = False
+
+    kept = Kept(connection if pool is ConnectionPool else ConnectionPool(connection, 1), limit=1)
+    assert kept.close_after_fork is False
+
+
+def test_a_delay_is_a_prefix_of_the_routing_key() -> None:
+    """The queue of a delayed job, or of its retry, would be read wrongly from its routing key."""
+    key = calculate_routing_key(5, "low")
+    assert key.rsplit(".", 1) == [".".join(f"{5:028b}"), "low"]
+    assert calculate_routing_key(1, key).rsplit(".", 1)[-1] == "low"
+    with pytest.raises(ValueError, match="positive"):
+        calculate_routing_key(0, "low")
+
+
+def test_what_is_not_to_be_declared_is_not() -> None:
+    """Workers and producers would create queues, which only ``topology apply`` may."""
+    queue = settings.kombu_queue("low")
+    assert queue.no_declare
+    assert queue.exchange.no_declare
+    assert not queue.exchange._can_declare()
+
+
+# The worker
+
+
+def test_the_steps_of_celerys_consumer_are_those_we_know() -> None:
+    """A new step would be missing from our list; it must be taken in or left out on purpose."""
+    ours = [step for step in JobConsumer.Blueprint.default_steps if step.startswith("celery.")]
+    left_out = {"mingle:Mingle", "gossip:Gossip", "delayed_delivery:DelayedDelivery"}
+    assert ours == [
+        step
+        for step in Consumer.Blueprint.default_steps
+        if step.removeprefix("celery.worker.consumer.") not in left_out
+    ]
+    assert len(Consumer.Blueprint.default_steps) == len(ours) + len(left_out)
+
+
+@pytest.mark.parametrize(
+    ("hook", "takes"),
+    [
+        ("on_decode_error", ["message", "exc"]),
+        ("on_unknown_message", ["body", "message"]),
+        ("on_unknown_task", ["body", "message", "exc"]),
+        ("on_invalid_task", ["body", "message", "exc"]),
+    ],
+)
+def test_the_consumers_hooks(hook: str, takes: list[str]) -> None:
+    """What Celery cannot read would be acknowledged and lost instead of quarantined."""
+    assert parameters(getattr(Consumer, hook)) == takes
+    assert parameters(getattr(JobConsumer, hook)) == takes
+    if hook != "on_decode_error":
+        assert f"self.{hook}" in inspect.getsource(Consumer.create_task_handler)
+
+
+def test_a_consumer_connects_in_one_place() -> None:
+    """A worker would consume without having looked at the broker."""
+    from celery.worker.consumer.connection import Connection
+
+    assert parameters(Consumer.connect) == parameters(JobConsumer.connect) == []
+    made = kombu.Connection("memory://")
+    consumer = types.SimpleNamespace(connect=lambda: made, connection=None)
+    Connection.start(types.SimpleNamespace(), consumer)
+    assert consumer.connection is made
+
+
+def test_a_queue_can_be_left_and_taken_up_again() -> None:
+    """Pausing a queue would not hold its workers still."""
+    app = make(broker="amqp://nobody:here@nowhere")
+    queues = app.amqp.queues
+    assert list(queues.consume_from) == ["default", "high", "low"]
+    queues.select(["low"])
+    queues.deselect(["low"])
+    assert list(queues.consume_from) == []
+    assert parameters(Consumer.cancel_task_queue) == ["queue"]
+    assert parameters(Consumer.add_task_queue)[0] == "queue"
+    assert parameters(Consumer.call_soon) == ["p", "args", "kwargs"]
+
+
+def test_the_profile_makes_delays_wait_in_the_broker() -> None:
+    """Delayed jobs and retries would wait in a worker's memory and hold its slots."""
+    app = make(broker="amqp://nobody:here@nowhere")
+    found, _ = detect_quorum_queues(app, "amqp")
+    assert found
+    with app.connection_for_write() as connection:
+        assert connection.transport.driver_type == "amqp"
+
+
+def test_a_consumer_makes_its_handler_in_one_place() -> None:
+    """A broken message could end the worker."""
+    assert parameters(Consumer.create_task_handler) == ["promise"]
+    from celery.worker import loops
+
+    assert "create_task_handler()" in inspect.getsource(loops)
+
+
+def test_a_message_is_rejected_without_requeue_unless_asked() -> None:
+    """A quarantined message would come back for ever instead of going to the dead inbox."""
+    assert inspect.signature(Message.reject_log_error).parameters["requeue"].default is False
+    assert inspect.signature(Request.reject).parameters["requeue"].default is False
+
+
+def test_requests_are_made_of_the_tasks_own_class() -> None:
+    """A hard time limit would acknowledge the job away, and a queue's limits would not hold."""
+    assert Task.Request == "celery.worker.request:Request"
+    assert "symbol_by_name(task.Request)" in inspect.getsource(strategy.default)
+
+
+@pytest.mark.parametrize("hook", ["on_timeout", "on_failure"])
+def test_the_requests_hooks(hook: str) -> None:
+    """Dead letters of time limits would not be made."""
+    assert parameters(getattr(JobRequest, hook)) == parameters(getattr(Request, hook))
+
+
+def test_a_requests_limits_are_an_attribute() -> None:
+    """The time limits of the queue's file would not reach the pool."""
+    assert Request.time_limits == (None, None)
+    assert isinstance(inspect.getattr_static(JobRequest, "time_limits"), property)
+    assert "self.time_limits" in inspect.getsource(Request.execute_using_pool)
+    assert {"_app", "_task"} <= set(Request.__init__.__code__.co_names)
+
+
+def test_a_request_is_settled_once() -> None:
+    """Celery would acknowledge what was rejected just before, and the channel would close."""
+    assert "if not self.acknowledged" in inspect.getsource(Request.acknowledge)
+    assert "if not self.acknowledged" in inspect.getsource(Request.reject)
+
+
+def test_the_workers_hook_comes_first() -> None:
+    """The worker would be set up before it knows its queue."""
+    order = inspect.getsource(Worker.__init__)
+    assert order.index("on_before_init") < order.index("setup_defaults") < order.index("setup_inst")
+    assert parameters(JobWorker.on_before_init) == ["quiet", "options"]
+
+
+def test_the_application_names_its_worker() -> None:
+    """``celery -A … worker`` would start Celery's own worker, without any promise."""
+    assert issubclass(make().Worker, JobWorker)
+    from celery.bin import worker
+
+    assert "app.Worker(" in inspect.getsource(worker)
+
+
+def test_celerys_command_is_recognised() -> None:
+    """Errors of ``celery -A …`` would be tracebacks."""
+    from celery.bin.celery import celery as command
+
+    assert celery_command.context_of_celerys_command() is None
+    with click.Context(command) as root, click.Context(command.commands["worker"], parent=root):
+        found = celery_command.context_of_celerys_command()
+        assert found is not None
+        assert found.parent is root
+
+
+def test_celerys_command_says_whether_a_pool_was_named() -> None:
+    """A queue whose file names another pool would be served by prefork processes."""
+    from celery.bin.celery import celery as command
+
+    [option] = [one for one in command.commands["worker"].params if "--pool" in one.opts]
+    assert option.name == "pool"
+    assert option.default == "prefork"
