@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -18,6 +19,12 @@ class MakePolicy(Protocol):
 
     def __call__(self, **queues: str) -> Policy:
         """``queues``: name to what its file says besides ``summary`` and ``service_level``."""
+
+
+def pytest_configure() -> None:
+    # Ctrl-C is ignored by what a shell without job control runs in the background, and by all that
+    # such a process starts; the tests' commands are to be stopped by it wherever they run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

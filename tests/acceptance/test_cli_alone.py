@@ -37,13 +37,14 @@ def test_help_names_every_verb(bare: Cli) -> None:
         assert summary in answer.out
 
 
+@pytest.mark.alone
 def test_help_is_quick(bare: Cli) -> None:
     def seconds() -> float:
         began = time.monotonic()
         bare("--help")
         return time.monotonic() - began
 
-    # 0.25 s on an idle machine; the bound leaves room for one that is not.
+    # 0.25 s where this was written.
     assert min(seconds() for _ in range(3)) < 1.0
 
 
@@ -77,7 +78,7 @@ def test_the_module_is_the_command(bare: Cli) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0
     assert "is valid" in done.stdout

@@ -71,7 +71,7 @@ def test_a_worker_whose_owner_is_gone_ends_by_itself(cli: Cli, pool: str) -> Non
         assert process.poll() is None
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     finally:
@@ -86,7 +86,7 @@ def test_an_ordinary_worker_does_not_look_at_its_stdin(cli: Cli) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(2)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         end(process)
 
@@ -111,7 +111,7 @@ def test_facts_for_people_are_one_line_each(cli: Cli, platform: LocalPlatform) -
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(20)
+        process.wait(60)
         assert process.stderr is not None
         process.stderr.close()
 
@@ -121,7 +121,7 @@ def test_a_worker_without_its_queue_does_not_start(cli: Cli, tmp_path: Path) -> 
     shutil.copytree(POLICY, root)
     (root / "queues" / "extra.toml").write_text('summary = "new"\nservice_level = "1s"\n')
     newer = cli.having(LANEWAY_POLICY=str(root))
-    answer = newer("worker", "extra", "--app", "support.tasks:app", timeout=30)
+    answer = newer("worker", "extra", "--app", "support.tasks:app")
     assert answer.status == 78
     assert "queue extra" in answer.err
     assert "laneway topology apply" in answer.err

@@ -82,7 +82,7 @@ class Process:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -121,7 +121,7 @@ def high(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     log = tmp_path_factory.mktemp("worker") / "high.log"
     command = [*CELERY, "worker", "-Q", "high", "-n", name, "-l", "info"]
     with Process(command, environment, log) as worker:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while celery(environment, "inspect", "ping", "-d", name)[0] != 0:
             assert worker.process.poll() is None, worker.said()
             assert time.monotonic() < until, worker.said()
@@ -140,7 +140,7 @@ def inspect(environment: dict[str, str], worker: str, what: str) -> Any:
 
 
 def test_a_worker_of_one_queue(high: str, producer: Laneway) -> None:
-    done = producer.send_task("plain.where", queue="high", priority=7).get(timeout=20)
+    done = producer.send_task("plain.where", queue="high", priority=7).get(timeout=60)
     assert done == {"priority": 7, "queue": "high", "hostname": high}
 
 
@@ -149,7 +149,7 @@ def test_a_worker_of_the_secure_queue(
 ) -> None:
     command = [*CELERY, "worker", "-Q", "secure", "-n", "secure@plain"]
     with Process(command, environment, tmp_path / "secure.log") as worker:
-        assert producer.send_task("vault.pay", (3,)).get(timeout=30) == 300, worker.said()
+        assert producer.send_task("vault.pay", (3,)).get(timeout=60) == 300, worker.said()
     assert worker.process.returncode == 0
 
 
@@ -219,7 +219,7 @@ def test_settings_that_contradict(environment: dict[str, str], tmp_path: Path) -
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         err = refused((done.returncode, done.stdout, done.stderr))
         assert "task_serializer" in err
@@ -233,7 +233,7 @@ def test_another_broker_on_the_command_line(environment: dict[str, str]) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert "LANEWAY_BROKER_URL" in refused((done.returncode, done.stdout, done.stderr))
 
@@ -249,7 +249,7 @@ def test_a_topology_that_was_never_applied(environment: dict[str, str], tmp_path
 # inspect
 
 
-def test_inspect(high: str, environment: dict[str, str], producer: Laneway) -> None:
+def test_inspect(high: str, environment: dict[str, str], producer: Laneway, tmp_path: Path) -> None:
     assert inspect(environment, high, "ping") == {"ok": "pong"}
     registered = inspect(environment, high, "registered")
     assert {"plain.add", "vault.pay"} <= {name.split()[0] for name in registered}
@@ -258,11 +258,15 @@ def test_inspect(high: str, environment: dict[str, str], producer: Laneway) -> N
     [queue] = inspect(environment, high, "active_queues")
     assert queue["name"] == "high"
 
-    job = producer.send_task("plain.sleep", (8,), queue="high")
-    until = time.monotonic() + 10
-    while not (active := inspect(environment, high, "active")):
-        assert time.monotonic() < until
-    assert [one["id"] for one in active] == [job.id]
+    go_on = tmp_path / "go-on"
+    job = producer.send_task("plain.hold", (str(go_on),), queue="high")
+    try:
+        until = time.monotonic() + 60
+        while not (active := inspect(environment, high, "active")):
+            assert time.monotonic() < until
+        assert [one["id"] for one in active] == [job.id]
+    finally:
+        go_on.touch()
 
 
 # beat
@@ -293,7 +297,7 @@ def test_beat_publishes_to_the_queue_of_the_policy(
         paid = take(secure, "secure", beat)
         assert paid.headers["task"] == "vault.pay"
         # No worker of high knows this task here; it went where the policy says all the same.
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while "UnknownQueue" not in beat.said() or "did you mean 'high'?" not in beat.said():
             assert time.monotonic() < until, beat.said()
             time.sleep(0.1)
@@ -302,7 +306,7 @@ def test_beat_publishes_to_the_queue_of_the_policy(
 
 
 def take(connection: Any, queue: str, beat: Process) -> Any:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while (message := connection.default_channel.basic_get(queue, no_ack=True)) is None:
         assert time.monotonic() < until, beat.said()
         time.sleep(0.05)
@@ -342,6 +346,6 @@ def test_eager_runs_what_is_right_and_refuses_what_is_wrong(environment: dict[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr

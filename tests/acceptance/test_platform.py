@@ -54,7 +54,9 @@ def test_it_works_in_virtual_hosts_of_its_own_and_deletes_them(
         assert created == {second.address.vhost("jobs"), second.address.vhost("secure")}
         assert second.address.vhost_prefix != platform.address.vhost_prefix
         submit = cli.having(**second.environment)
-        answer = submit("submit", "plain.add", "--args", "[1, 1]", "--queue", "high", "--wait", "9")
+        answer = submit(
+            "submit", "plain.add", "--args", "[1, 1]", "--queue", "high", "--wait", "60"
+        )
         assert answer.out == "2\n"
         assert [queue.queue for queue in second.board.view(0).queues] == ["high"]
         assert [worker.queue for worker in second.workers] == ["high"]

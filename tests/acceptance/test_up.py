@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 APP = "support.tasks:app"
 #: Seconds within which everything has to be gone.
-GONE = 20.0
+GONE = 60.0
 
 
 def eventually(holds: Callable[[], Any], what: str, seconds: float = GONE) -> None:
@@ -107,7 +108,7 @@ class Up:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            self.process.wait(40)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -139,7 +140,11 @@ class Up:
         ]
         return pid
 
-    def end(self, number: signal.Signals, seconds: float = 40) -> int:
+    def ended(self) -> None:
+        """Until all that it said is read."""
+        self._reader.join(60)
+
+    def end(self, number: signal.Signals, seconds: float = 90) -> int:
         """Send a signal and wait for the end; returns the exit status."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -168,12 +173,10 @@ def assert_nothing_is_left(running: Up, run: str) -> None:
 def test_it_runs_jobs_and_ends_without_a_trace(
     up: Callable[..., Up], bare: Cli, number: signal.Signals
 ) -> None:
-    began = time.monotonic()
     running = up()
     run = running.wait_until_ready()
-    started = time.monotonic() - began
     # From another terminal, which knows nothing of it.
-    answer = bare("submit", "plain.add", "--args", "[20, 22]", "--wait", "20")
+    answer = bare("submit", "plain.add", "--args", "[20, 22]", "--wait", "60")
     assert answer.out == "42\n"
     assert f"using the platform of run {run}" in answer.err
     assert bare("doctor").status == 0
@@ -182,17 +185,27 @@ def test_it_runs_jobs_and_ends_without_a_trace(
     assert_nothing_is_left(running, run)
     running.wait_for("stopped: 1 jobs done, 0 failed, 0 interrupted")
     assert bare("queues").status == 3, "nobody finds it any more"
-    # Bound of the issue: 15 s on a machine with nothing else to do.
-    assert started < 30
 
 
-def test_a_running_job_finishes_before_the_end(up: Callable[..., Up], bare: Cli) -> None:
+@pytest.mark.alone
+def test_it_is_up_within_15_seconds(up: Callable[..., Up]) -> None:
+    began = time.monotonic()
+    up().wait_until_ready()
+    assert time.monotonic() - began < 15
+
+
+def test_a_running_job_finishes_before_the_end(
+    up: Callable[..., Up], bare: Cli, tmp_path: Path
+) -> None:
     running = up("--queue", "default")
     run = running.wait_until_ready()
-    # Longer than the five seconds between two plain lines, shorter than the time to stop.
-    assert bare("submit", "plain.sleep", "--args", "[8]").status == 0
+    go_on = tmp_path / "go-on"
+    assert bare("submit", "plain.hold", "--args", json.dumps([str(go_on)])).status == 0
     running.wait_for("default ready=0 running=1")
-    assert running.end(signal.SIGINT) == 0
+    running.process.send_signal(signal.SIGINT)
+    running.wait_for("stopping")
+    go_on.touch()
+    assert running.process.wait(60) == 0
     running.wait_for("stopped: 1 jobs done, 0 failed, 0 interrupted")
     assert_nothing_is_left(running, run)
 
@@ -204,9 +217,9 @@ def test_a_second_ctrl_c_does_not_wait_for_jobs(up: Callable[..., Up], bare: Cli
     running.wait_for("low ready=0 running=1")
     running.process.send_signal(signal.SIGINT)
     running.wait_for("stopping")
-    began = time.monotonic()
     assert running.end(signal.SIGINT) == 130
-    assert time.monotonic() - began < 10
+    running.ended()
+    assert "did not finish" not in running.said, "nobody waited for it"
     assert_nothing_is_left(running, run)
 
 
@@ -237,7 +250,7 @@ def test_a_killed_worker_is_reported_and_comes_back(up: Callable[..., Up], bare:
     assert running.worker(run, "default") != old
     groups = {os.getpgid(pid) for pid in processes_of(run) if "worker default" in command_line(pid)}
     assert old not in groups, "its pool processes went with it"
-    answer = bare("submit", "plain.add", "--args", "[1, 1]", "--wait", "20")
+    answer = bare("submit", "plain.add", "--args", "[1, 1]", "--wait", "60")
     assert answer.out == "2\n"
 
 
@@ -247,7 +260,7 @@ def test_an_application_that_cannot_be_imported_ends_it_with_the_reason(
     (tmp_path / "faulty.py").write_text("raise RuntimeError('no licence')\n")
     running = up("--app", "faulty:app", "--app-dir", str(tmp_path))
     assert running.process.wait(60) == 5
-    running._reader.join(5)
+    running.ended()
     assert "RuntimeError: no licence" in running.said
     assert "before it was ready" in running.said
     assert list((running.home / "runs").iterdir()) == []
@@ -259,8 +272,8 @@ def test_a_terminal_gets_the_live_view_and_a_picture(
     file = tmp_path / "pictures" / "up.svg"
     running = up("--picture", str(file), tty=True)
     run = running.wait_until_ready()
-    assert bare("submit", "plain.add", "--args", "[1, 1]", "--wait", "20").status == 0
-    assert bare("submit", "plain.fail", "--wait", "20").status == 1
+    assert bare("submit", "plain.add", "--args", "[1, 1]", "--wait", "60").status == 0
+    assert bare("submit", "plain.fail", "--wait", "60").status == 1
     running.wait_for("last failures")
     assert running.end(signal.SIGINT) == 0
     # Colours away; a movement of the cursor begins a line.

@@ -29,16 +29,16 @@ def test_an_alarm_refuses_and_the_publisher_recovers(run_directory: RunDirectory
         server.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
         began = time.monotonic()
         with pytest.raises(laneway.BrokerBlocked, match="alarm") as first:  # noqa: PT012
-            while time.monotonic() < began + 15:
+            while time.monotonic() < began + 30:
                 app.send_task("plain.add")
-        assert time.monotonic() - began < 16
+        assert time.monotonic() - began < 45
         assert first.value.maybe_accepted
         began = time.monotonic()
         with pytest.raises(laneway.BrokerBlocked):
             app.send_task("plain.add")
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 8
         server.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while True:
             try:
                 app.send_task("plain.add")

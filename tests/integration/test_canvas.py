@@ -50,7 +50,7 @@ def test_a_chain_goes_to_the_secure_host_and_back(app: Laneway) -> None:
         app.signature("plain.add", (4,)),
         app=app,
     )
-    assert steps.apply_async().get(timeout=20) == 304
+    assert steps.apply_async().get(timeout=60) == 304
 
 
 def test_a_chain_that_starts_in_the_secure_host(app: Laneway) -> None:
@@ -60,7 +60,7 @@ def test_a_chain_that_starts_in_the_secure_host(app: Laneway) -> None:
         app.signature("vault.pay"),
         app=app,
     )
-    assert steps.apply_async().get(timeout=20) == 10100
+    assert steps.apply_async().get(timeout=60) == 10100
 
 
 def test_a_chord_gathers_from_both_hosts(app: Laneway) -> None:
@@ -70,19 +70,19 @@ def test_a_chord_gathers_from_both_hosts(app: Laneway) -> None:
         app.signature("plain.add", (2, 2), queue="high"),
     ]
     body = app.signature("plain.total")
-    assert chord(header, body, app=app).apply_async().get(timeout=20) == 106
+    assert chord(header, body, app=app).apply_async().get(timeout=60) == 106
 
 
 def test_a_chord_whose_body_is_secure(app: Laneway) -> None:
     header = [app.signature("plain.total", ([i],)) for i in range(3)]
     body = app.signature("vault.sum")
-    assert chord(header, body, app=app).apply_async().get(timeout=20) == 3
+    assert chord(header, body, app=app).apply_async().get(timeout=60) == 3
 
 
 def test_a_group_runs_on_both_hosts(app: Laneway) -> None:
     members = [app.signature("plain.add", (i, i)) for i in range(4)]
     members.append(app.signature("vault.pay", (7,)))
-    assert group(members, app=app).apply_async().get(timeout=20) == [0, 2, 4, 6, 700]
+    assert group(members, app=app).apply_async().get(timeout=60) == [0, 2, 4, 6, 700]
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_a_link_crosses_in_both_directions(
 
 
 def test_a_retry_stays_in_the_secure_host(app: Laneway) -> None:
-    assert app.send_task("vault.flaky", (1,)).get(timeout=20) == "secure"
+    assert app.send_task("vault.flaky", (1,)).get(timeout=60) == "secure"
 
 
 def test_a_job_inherits_its_parents_priority_unless_the_call_says_one(
     app: Laneway, workers: dict[str, WorkerProcess]
 ) -> None:
-    inherited = app.send_task("plain.publish", ("plain.where", {}), priority=8).get(timeout=20)
+    inherited = app.send_task("plain.publish", ("plain.where", {}), priority=8).get(timeout=60)
     said = app.send_task("plain.publish", ("plain.where", {"priority": 2}), priority=8).get(
-        timeout=20
+        timeout=60
     )
     default = workers["default"]
     assert default.wait_for("started", task_id=inherited)[0].priority == 8
@@ -123,7 +123,7 @@ def test_a_chain_step_keeps_the_queue_and_priority_it_was_given(app: Laneway) ->
         app.signature("plain.where").set(queue="high", priority=9),
         app=app,
     )
-    where = steps.apply_async().get(timeout=20)
+    where = steps.apply_async().get(timeout=60)
     assert (where["queue"], where["priority"]) == ("high", 9)
 
 
@@ -131,17 +131,17 @@ def test_a_chain_step_inherits_the_priority_of_the_step_before(app: Laneway) -> 
     steps = chain(
         app.signature("plain.add", (1, 2), priority=7), app.signature("plain.where"), app=app
     )
-    assert steps.apply_async().get(timeout=20)["priority"] == 7
+    assert steps.apply_async().get(timeout=60)["priority"] == 7
 
 
 def test_a_mapped_secure_task_stays_secure(app: Laneway, workers: dict[str, WorkerProcess]) -> None:
     result = xmap(app.signature("vault.pay"), [1, 2], app=app).apply_async()
-    assert result.get(timeout=20) == [100, 200]
+    assert result.get(timeout=60) == [100, 200]
     workers["secure"].wait_for("succeeded", task_id=result.id)
 
 
 def test_a_secure_task_inside_a_job_cannot_be_sent_elsewhere(app: Laneway) -> None:
     result = app.send_task("plain.publish", ("vault.pay", {"args": [1], "queue": "default"}))
     with pytest.raises(Exception, match="vault") as caught:
-        result.get(timeout=20)
+        result.get(timeout=60)
     assert type(caught.value).__name__ == laneway.RouteIsSecure.__name__

@@ -145,7 +145,7 @@ def test_a_delayed_job_comes_back_to_its_queue(channel: Any) -> None:
     key = calculate_routing_key(2, "high")
     publish(channel, key, "delayed", "celery_delayed_27")
     message = take(channel, "high")
-    assert 1.9 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 1.9
     assert (message.body, message.priority) == ("delayed", 7)
 
 
@@ -180,7 +180,7 @@ def test_a_letter_stream_keeps_what_is_published_to_it(channel: Any) -> None:
         channel.basic_ack(message.delivery_tag)
 
     channel.basic_consume(LETTER_STREAM, callback=note, arguments={"x-stream-offset": "first"})
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(bodies) < 5 and time.monotonic() < until:
         channel.connection.drain_events(timeout=5)
     assert bodies == ["0", "1", "2", "3", "4"]

@@ -15,6 +15,7 @@ from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis
@@ -48,7 +49,7 @@ def connect(address: BrokerAddress, kind: str = "jobs") -> kombu.Connection:
 def dead_letters(address: BrokerAddress, count: int, kind: str = "jobs") -> list[Any]:
     """Wait for ``count`` messages in the dead inbox and take them."""
     found: list[Any] = []
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     with connect(address, kind) as connection:
         while len(found) < count and time.monotonic() < until:
             message = connection.default_channel.basic_get("dead.inbox", no_ack=True)
@@ -75,7 +76,7 @@ def test_jobs_run_with_their_facts(
     app = make_app(topology, redis.url)
     with WorkerProcess("low", env) as worker:
         result = app.send_task("plain.add", (2, 3), queue="low", priority=7)
-        assert result.get(timeout=20) == 5
+        assert result.get(timeout=60) == 5
         [started] = worker.wait_for("started", task_id=result.id)
         [succeeded] = worker.wait_for("succeeded", task_id=result.id)
         assert worker.stop() == 0
@@ -94,7 +95,7 @@ def test_wait_counts_from_the_end_of_a_delay(
     app = make_app(topology, redis.url)
     began = time.monotonic()
     result = app.send_task("plain.add", (1, 1), countdown=1.5)
-    assert result.get(timeout=20) == 2
+    assert result.get(timeout=60) == 2
     assert time.monotonic() - began >= 1.5
     [started] = worker.wait_for("started", task_id=result.id)
     assert started.wait is not None
@@ -113,7 +114,7 @@ def test_what_happened_is_counted(
         return facts
 
     before = counts()
-    assert app.send_task("plain.add", (1, 1)).get(timeout=20) == 2
+    assert app.send_task("plain.add", (1, 1)).get(timeout=60) == 2
     put_raw(topology, b"[]", {"task": "plain.unknown", "id": "u2"})
     worker.wait_for("quarantined", task_id="u2")
     after = counts()
@@ -139,7 +140,7 @@ def test_a_retry_keeps_identity_queue_and_priority(
     app = make_app(topology, redis.url)
     with WorkerProcess("low", env) as worker:
         result = app.send_task("plain.flaky", (2,), queue="low", priority=8)
-        assert result.get(timeout=30) == {"attempt": 3, "priority": 8}
+        assert result.get(timeout=60) == {"attempt": 3, "priority": 8}
         retried = worker.of("retried", task_id=result.id)
     assert [fact.attempt for fact in retried] == [1, 2]
     assert {fact.error_type for fact in retried} == {"ConnectionError"}
@@ -179,7 +180,7 @@ def test_a_job_that_kills_its_process_ends_as_a_dead_letter(
     app = make_app(topology, redis.url)
     result = app.send_task("plain.vanish")
     good = [app.send_task("plain.add", (i, i)) for i in range(10)]
-    assert [one.get(timeout=30) for one in good] == [2 * i for i in range(10)]
+    assert [one.get(timeout=60) for one in good] == [2 * i for i in range(10)]
     [letter] = dead_letters(topology, 1)
     assert letter.headers["id"] == result.id
     assert worker.process.poll() is None
@@ -213,7 +214,7 @@ def test_what_is_no_job_is_put_aside_and_the_worker_lives(
     put_raw(topology, body, headers, **{**kinds, **properties})
     worker.wait_for("quarantined")
     [letter] = dead_letters(topology, 1)
-    assert app.send_task("plain.add", (1, 1)).get(timeout=20) == 2
+    assert app.send_task("plain.add", (1, 1)).get(timeout=60) == 2
     raw = letter.body if isinstance(letter.body, bytes) else letter.body.encode()
     assert raw == body
 
@@ -229,7 +230,7 @@ def test_a_missing_queue_refuses_the_worker(
         connection.default_channel.queue_delete(missing)
     worker = WorkerProcess("default", environment(address, redis.url))
     try:
-        assert worker.process.wait(30) == 78
+        assert worker.process.wait(60) == 78
     finally:
         worker.stop()
     assert missing in worker.tail()
@@ -248,7 +249,7 @@ def test_a_missing_binding_refuses_the_worker(
         connection.default_channel.queue_unbind(queue, source, key)
     worker = WorkerProcess("default", environment(address, redis.url))
     try:
-        assert worker.process.wait(30) == 78
+        assert worker.process.wait(60) == 78
     finally:
         worker.stop()
     assert f"binding {source} -> {queue}" in worker.tail()
@@ -264,7 +265,7 @@ def test_drift_warns_and_the_worker_works(address: BrokerAddress, redis: Private
                 management.delete_exchange(address.vhost("jobs"), exchange.name)
     with WorkerProcess("default", environment(address, redis.url)) as worker:
         worker.wait_for("topology_drift")
-        assert make_app(address, redis.url).send_task("plain.add", (1, 1)).get(timeout=20) == 2
+        assert make_app(address, redis.url).send_task("plain.add", (1, 1)).get(timeout=60) == 2
 
 
 def test_a_paused_queue_keeps_its_jobs_until_resumed(
@@ -280,7 +281,7 @@ def test_a_paused_queue_keeps_its_jobs_until_resumed(
     assert not worker.of("started", task_id=held.id)
     with connect(topology) as connection:
         pause.resume(connection, "default")
-    assert held.get(timeout=20) == 2
+    assert held.get(timeout=60) == 2
 
 
 def test_a_worker_that_starts_while_paused_waits(
@@ -296,7 +297,7 @@ def test_a_worker_that_starts_while_paused_waits(
             assert not worker.of("started", task_id=held.id)
             with connect(topology) as connection:
                 pause.resume(connection, "low")
-            assert held.get(timeout=20) == 2
+            assert held.get(timeout=60) == 2
     finally:
         with connect(topology) as connection:
             pause.resume(connection, "low")
@@ -314,21 +315,23 @@ def test_secure_jobs_leave_no_words_of_theirs_in_the_facts(
 
 
 def test_what_outlasts_the_grace_period_is_given_back(
-    topology: BrokerAddress, redis: PrivateRedis, env: dict[str, str]
+    topology: BrokerAddress, redis: PrivateRedis, env: dict[str, str], tmp_path: Path
 ) -> None:
     app = make_app(topology, redis.url)
+    go_on = tmp_path / "go-on"
     with WorkerProcess("high", env) as worker:
-        long = app.send_task("plain.sleep", (6,), queue="high")
+        long = app.send_task("plain.hold", (str(go_on),), queue="high")
         worker.wait_for("started", task_id=long.id)
         began = time.monotonic()
-        worker.stop()
         # The tests' queue "high" has a grace period of one second.
-        assert 1 <= time.monotonic() - began < 6
+        assert worker.stop() >= 0, "it ended by itself"
+        assert time.monotonic() - began >= 1
     assert not worker.of("succeeded", task_id=long.id)
     with WorkerProcess("high", env) as worker:
         [again] = worker.wait_for("started", task_id=long.id)
         assert again.redelivered
-        assert long.get(timeout=20) == 6
+        go_on.touch()
+        assert long.get(timeout=60) == str(go_on)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet", "solo"])
@@ -339,7 +342,7 @@ def test_every_pool_runs_jobs(
     size = "1" if pool == "solo" else "2"
     with WorkerProcess("low", env, "--pool", pool, "--concurrency", size) as worker:
         results = [app.send_task("plain.add", (i, i), queue="low") for i in range(6)]
-        assert [one.get(timeout=20) for one in results] == [2 * i for i in range(6)]
+        assert [one.get(timeout=60) for one in results] == [2 * i for i in range(6)]
         failed = app.send_task("plain.fail", queue="low")
         worker.wait_for("failed", task_id=failed.id)
         dead_letters(topology, 1)
@@ -350,7 +353,7 @@ def test_every_pool_runs_jobs(
 def test_a_pool_that_cannot_keep_the_time_limit_is_refused(env: dict[str, str], pool: str) -> None:
     worker = WorkerProcess("default", env, "--pool", pool)
     try:
-        assert worker.process.wait(30) != 0
+        assert worker.process.wait(60) != 0
     finally:
         worker.stop()
     # eventlet prints a traceback of its own while it patches; the last word is ours.
@@ -371,4 +374,4 @@ def test_sigterm_finishes_what_runs(
     with WorkerProcess("low", env) as worker:
         left = [one for one in waiting if one.id not in ended]
         assert left
-        assert [one.get(timeout=20) for one in left] == [1] * len(left)
+        assert [one.get(timeout=60) for one in left] == [1] * len(left)

@@ -51,7 +51,7 @@ class Cli:
         """The same with more variables."""
         return Cli(Path(self.environment["LANEWAY_HOME"]), **{**self.environment, **environment})
 
-    def __call__(self, *arguments: str, timeout: float = 60, stdin: str = "") -> Answer:
+    def __call__(self, *arguments: str, timeout: float = 100, stdin: str = "") -> Answer:
         """Run it to its end."""
         done = subprocess.run(
             [str(LANEWAY), *arguments],

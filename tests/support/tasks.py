@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from laneway import Laneway
@@ -25,6 +26,15 @@ def total(values: list[int]) -> int:
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+@app.task(name="plain.hold")
+def hold(file: str) -> str:
+    """Runs until the file exists; two minutes at most."""
+    until = time.monotonic() + 120
+    while not Path(file).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    return file
 
 
 @app.task(name="plain.fail")

@@ -93,7 +93,7 @@ class WorkerProcess:
 
     def __enter__(self) -> Self:
         try:
-            self.wait_for("worker_ready", timeout=30)
+            self.wait_for("worker_ready", timeout=60)
         except BaseException:
             self.stop()
             raise
@@ -122,7 +122,7 @@ class WorkerProcess:
         ]
 
     def wait_for(
-        self, kind: str, count: int = 1, *, timeout: float = 20, **fields: Any
+        self, kind: str, count: int = 1, *, timeout: float = 60, **fields: Any
     ) -> list[Fact]:
         """Wait until ``count`` such facts were told."""
         until = time.monotonic() + timeout
@@ -141,7 +141,7 @@ class WorkerProcess:
         """The last lines, for a failing test's message."""
         return "".join(self.lines[-25:])
 
-    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 60) -> int:
         """Stop the worker and return its exit status; killed after ``timeout`` seconds."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -149,7 +149,7 @@ class WorkerProcess:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            status = self.process.wait(5)
+            status = self.process.wait(30)
         self._reader.join(5)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -44,7 +44,7 @@ def ends_within(seconds: float, pid: int) -> bool:
 
 
 def pid_in(file: Path) -> int:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if file.exists() and (text := file.read_text().strip()):
             return int(text)
@@ -95,15 +95,15 @@ def test_the_session_of_the_caller_is_left_alone(
 ) -> None:
     worker, neighbour = spawn(), spawn()
     kill_families([ProcessRecord.of(worker.pid, "worker")])
-    assert worker.wait(5) == -9
+    assert worker.wait(30) == -9
     assert neighbour.poll() is None
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "sleep 60 & echo $! > {file}; wait",
-        "setsid sleep 60 & echo $! > {file}; wait",
+        "sleep 60 & echo $! > {file}; wait; sleep 60",
+        "setsid sleep 60 & echo $! > {file}; wait; sleep 60",
         "(sh -c 'sleep 60 & echo $! > {file}; wait' &); wait; sleep 60",
     ],
     ids=["child", "child in a session of its own", "orphan in the session"],
@@ -115,9 +115,9 @@ def test_a_family_goes_together(
     leader = spawn(script.format(file=file), start_new_session=True)
     child = pid_in(file)
     kill_families([ProcessRecord.of(leader.pid, "leader")])
-    # Killed, or ended with its child's status because the child was killed a moment earlier.
-    assert leader.wait(5) in (-9, 128 + 9)
-    assert ends_within(5, child)
+    # Not ended because its child was killed a moment earlier: it sleeps on.
+    assert leader.wait(30) == -9
+    assert ends_within(30, child)
 
 
 def test_a_detached_orphan_is_known_by_its_environment(
@@ -131,7 +131,7 @@ def test_a_detached_orphan_is_known_by_its_environment(
     kill_families([], run_id="run-2")
     assert not ends_within(0.2, orphan)
     kill_families([], run_id="run-1")
-    assert ends_within(5, orphan)
+    assert ends_within(30, orphan)
 
 
 def test_the_caller_and_its_parents_are_never_killed() -> None:
@@ -145,6 +145,6 @@ def test_the_caller_and_its_parents_are_never_killed() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stdout.split("\n")[:2] == ["alive", "parent too"]

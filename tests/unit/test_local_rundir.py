@@ -83,7 +83,7 @@ def test_a_tracked_process_of_the_caller_ends_with_the_run() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         with RunDirectory.create() as run:
             run.track(child.pid, "worker-high")
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(30) == -signal.SIGKILL
 
 
 def test_an_untracked_process_does_not() -> None:
@@ -133,7 +133,7 @@ def test_sigterm_ends_a_run_cleanly(home: Path) -> None:
         (file,) = (home / "runs" / run_id / "processes").glob("*.json")
         process = ProcessRecord.load(file)
         other.terminate()
-        assert other.wait(10) == 128 + signal.SIGTERM
+        assert other.wait(30) == 128 + signal.SIGTERM
     assert process is not None
     assert not process.is_alive()
     assert list((home / "runs").iterdir()) == []
