@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from laneway.local import LocalServerError
+from laneway.local import InstallFailed, ServerNotInstalled
 from laneway.policy import load_policy
 from laneway.workloads import LocalPlatform, local_platform
 from support.cli import POLICY, TESTS, Cli
@@ -47,7 +47,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, series: Series) -> Iterat
         )
         try:
             platform = running.__enter__()
-        except LocalServerError as error:
+        except (InstallFailed, ServerNotInstalled) as error:
             if os.environ.get("CI"):
                 raise
             pytest.skip(str(error))
