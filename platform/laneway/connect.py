@@ -9,7 +9,8 @@ import amqp.exceptions
 from kombu.connection import Connection
 
 from laneway.broker import mask_password
-from laneway.errors import BrokerError, BrokerRefusedLogin, BrokerUnreachable, VirtualHostMissing
+from laneway.errors import BrokerError
+from laneway.refusal import no_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,20 +45,12 @@ def connection_to(address: BrokerAddress, kind: VhostKind) -> Iterator[Connectio
             connection.ensure_connection(
                 max_retries=1, timeout=CONNECT_TIMEOUT, reraise_as_library_errors=False
             )
-        except amqp.exceptions.AccessRefused as error:
-            raise BrokerRefusedLogin(
-                f"the broker refused the login to {vhost!r}: {error}. Check user and password of "
-                "LANEWAY_BROKER_URL."
-            ) from error
-        except amqp.exceptions.NotAllowed as error:
-            raise VirtualHostMissing(
-                f"the broker does not let us into {vhost!r}: {error}. Create it with 'laneway "
-                "topology apply', or check LANEWAY_VHOST_PREFIX."
-            ) from error
         except (OSError, amqp.exceptions.AMQPError) as error:
-            raise BrokerUnreachable(
-                f"no connection to {mask_password(address.urls[0])}: {error}. Is the broker up, "
-                "and LANEWAY_BROKER_URL right? ('laneway up' starts one of its own.)"
+            raise no_entry(
+                error,
+                where=f"the virtual host {vhost!r} of {mask_password(address.urls[0])}",
+                seconds=CONNECT_TIMEOUT,
+                more="('laneway up' starts one of its own.)",
             ) from error
         try:
             yield connection

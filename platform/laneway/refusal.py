@@ -22,6 +22,37 @@ def is_final(error: Exception) -> bool:
     return not isinstance(error, OSError | amqp.exceptions.ConnectionError | OperationalError)
 
 
+def no_entry(
+    error: Exception, *, where: str, seconds: float, more: str, maybe_accepted: bool = False
+) -> errors.PublishError:
+    """The error for somebody whom the broker did not let in.
+
+    Args:
+        error: what a library raised while connecting.
+        where: how people call the place, without password.
+        seconds: how long it was tried.
+        more: what else there is to say if nothing answered.
+        maybe_accepted: a message may have reached the broker before.
+    """
+    match error:
+        case amqp.exceptions.AccessRefused():
+            return errors.BrokerRefusedLogin(
+                f"the broker refused us on {where}: {error}. Check user, password and "
+                "permissions of LANEWAY_BROKER_URL."
+            )
+        case amqp.exceptions.NotAllowed():
+            return errors.VirtualHostMissing(
+                f"the broker does not let us into {where}: {error}. Create it with 'laneway "
+                "topology apply', or check LANEWAY_VHOST_PREFIX."
+            )
+        case _:
+            return errors.BrokerUnreachable(
+                f"no connection to {where} within {seconds:g} s: {type(error).__name__}: "
+                f"{error}. Is the broker up, and LANEWAY_BROKER_URL right? {more}",
+                maybe_accepted=maybe_accepted,
+            )
+
+
 def refusal(
     error: Exception, *, where: str, seconds: float, sent: bool, blocked: str | None
 ) -> Exception:
@@ -45,16 +76,8 @@ def refusal(
                 "the queue holds as many messages as it may (broker.max_length in its file) "
                 "and refuses more. Slow down, add workers, or raise the limit."
             )
-        case amqp.exceptions.AccessRefused():
-            return errors.BrokerRefusedLogin(
-                f"the broker refused us on {where}: {error}. Check user, password and "
-                "permissions of LANEWAY_BROKER_URL."
-            )
-        case amqp.exceptions.NotAllowed():
-            return errors.VirtualHostMissing(
-                f"the broker does not let us into {where}: {error}. Create it with 'laneway "
-                "topology apply', or check LANEWAY_VHOST_PREFIX."
-            )
+        case amqp.exceptions.AccessRefused() | amqp.exceptions.NotAllowed():
+            return no_entry(error, where=where, seconds=seconds, more=maybe, maybe_accepted=sent)
         case amqp.exceptions.NotFound():
             return errors.TopologyMissing(
                 f"an exchange is missing on {where}: {error}. Run 'laneway topology apply'."
@@ -77,11 +100,7 @@ def refusal(
                 maybe_accepted=True,
             )
         case OSError() | amqp.exceptions.ConnectionError() | OperationalError():
-            return errors.BrokerUnreachable(
-                f"no connection to {where} within {seconds:g} s: {type(error).__name__}: "
-                f"{error}. Is the broker up, and LANEWAY_BROKER_URL right? {maybe}",
-                maybe_accepted=sent,
-            )
+            return no_entry(error, where=where, seconds=seconds, more=maybe, maybe_accepted=sent)
         case amqp.exceptions.ChannelError():
             return errors.PublishError(f"{where} refused the message: {error}")
         case _:

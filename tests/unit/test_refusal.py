@@ -4,7 +4,7 @@ import amqp.exceptions
 import pytest
 
 from laneway import errors
-from laneway.refusal import is_final, refusal
+from laneway.refusal import is_final, no_entry, refusal
 
 NO_ROUTE = amqp.exceptions.ChannelError("Basic.return", reply_code=312)
 
@@ -53,3 +53,22 @@ def test_what_is_none_of_the_brokers_business_passes() -> None:
     error = KeyError("x")
     assert words(error) is error
     assert is_final(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "leaf", "cure"),
+    [
+        (amqp.exceptions.AccessRefused("no"), errors.BrokerRefusedLogin, "user, password"),
+        (amqp.exceptions.NotAllowed("no"), errors.VirtualHostMissing, "topology apply"),
+        (ConnectionRefusedError("no"), errors.BrokerUnreachable, "laneway up"),
+        (amqp.exceptions.ConnectionForced("bye"), errors.BrokerUnreachable, "laneway up"),
+    ],
+)
+def test_who_is_not_let_in_learns_why(
+    error: Exception, leaf: type[errors.PublishError], cure: str
+) -> None:
+    found = no_entry(error, where="the virtual host 'jobs'", seconds=5, more="Try 'laneway up'.")
+    assert type(found) is leaf
+    assert not found.maybe_accepted
+    assert "the virtual host 'jobs'" in str(found)
+    assert cure in str(found)
