@@ -8,9 +8,10 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from laneway import pause as marks
+from laneway.broker.management import Management
 from laneway.connect import connection_to
 from laneway.errors import TopologyMissing
-from laneway.queue_state import QueueDetails, declared_counts
+from laneway.queue_state import declared_counts
 from laneway.topology import DEAD_EXCHANGE, DEAD_INBOX
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def _taken(connection: Connection, channel: Any, name: str, count: int) -> Itera
 def _require_dead_letters(address: BrokerAddress, kind: VhostKind, name: str) -> None:
     """A reject is a loss unless the broker sends what is rejected to the dead inbox."""
     vhost = address.vhost(kind)
-    with QueueDetails(address) as management:
-        definition = management.raw_queue(vhost, name).get("effective_policy_definition") or {}
+    with Management(address) as management:
+        definition = management.queue_entry(vhost, name).get("effective_policy_definition") or {}
         inbox = management.queue(vhost, DEAD_INBOX)
         bound = any(
             binding.source == DEAD_EXCHANGE and binding.destination == DEAD_INBOX

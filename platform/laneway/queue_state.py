@@ -70,20 +70,6 @@ class VhostState:
     dead_letters: int | None
 
 
-class QueueDetails(Management):
-    """What the management interface says of one queue beyond :class:`ReportedQueue`."""
-
-    def raw_queues(self, vhost: str) -> list[dict[str, Any]]:
-        """Every queue of a virtual host, as the broker writes it."""
-        answer: list[dict[str, Any]] = self._get(f"queues/{vhost}")
-        return answer
-
-    def raw_queue(self, vhost: str, name: str) -> dict[str, Any]:
-        """One queue, as the broker writes it; more than :meth:`raw_queues` says of it."""
-        answer: dict[str, Any] = self._get(f"queues/{vhost}/{name}")
-        return answer
-
-
 def read_queues(
     address: BrokerAddress, policy: Policy, *, now: Callable[[], float] = time.time
 ) -> tuple[tuple[QueueState, ...], tuple[VhostState, ...]]:
@@ -166,11 +152,11 @@ def _reported(
 ) -> dict[str, dict[str, Any]]:
     """What the management interface says, by queue; nothing where it cannot be asked."""
     try:
-        with QueueDetails(address) as management:
-            entries = {entry["name"]: entry for entry in management.raw_queues(vhost)}
+        with Management(address) as management:
+            entries = {entry["name"]: entry for entry in management.queue_entries(vhost)}
             # Only asked one by one does the broker say how many wait of each priority.
             for name in queues.keys() & entries.keys():
-                entries[name] = management.raw_queue(vhost, name)
+                entries[name] = management.queue_entry(vhost, name)
             return entries
     except BrokerError:
         return {}

@@ -36,7 +36,9 @@ def _answering(status: int, body: Any = None) -> tuple[Management, list[httpx.Re
 def test_names_are_quoted_and_the_user_is_sent() -> None:
     client, requests = _answering(200, [])
     client.queues("a/b c")
+    client.queue_entry("a/b c", "q/1")
     assert str(requests[0].url) == "http://h:15672/rabbit/api/queues/a%2Fb%20c"
+    assert str(requests[1].url) == "http://h:15672/rabbit/api/queues/a%2Fb%20c/q%2F1"
     expected = httpx.BasicAuth("ad@min", PASSWORD).auth_flow(requests[0])
     assert requests[0].headers["authorization"] == next(expected).headers["authorization"]
     assert client.user == "ad@min"

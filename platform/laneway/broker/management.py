@@ -121,6 +121,11 @@ class Management:
             )
         return str(version)
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes of the cluster with their alarms, as the broker writes them."""
+        answer: list[dict[str, Any]] = self._get("nodes")
+        return answer
+
     # Virtual hosts
 
     def vhosts(self) -> tuple[str, ...]:
@@ -145,12 +150,26 @@ class Management:
 
     def queues(self, vhost: str) -> tuple[ReportedQueue, ...]:
         """The queues of a virtual host, with counts and rates."""
-        return tuple(map(ReportedQueue.read, self._get(_path("queues", vhost))))
+        return tuple(map(ReportedQueue.read, self.queue_entries(vhost)))
 
     def queue(self, vhost: str, name: str) -> ReportedQueue | None:
         """One queue, or None if there is no such queue."""
         answer = self._get(_path("queues", vhost, name), missing_ok=True)
         return None if answer is None else ReportedQueue.read(answer)
+
+    def queue_entries(self, vhost: str) -> list[dict[str, Any]]:
+        """Every queue of a virtual host, as the broker writes it: more than :meth:`queues`."""
+        answer: list[dict[str, Any]] = self._get(_path("queues", vhost))
+        return answer
+
+    def queue_entry(self, vhost: str, name: str) -> dict[str, Any]:
+        """One queue, as the broker writes it: more than :meth:`queue_entries` say of it.
+
+        Raises:
+            BrokerError: also if there is no such queue.
+        """
+        answer: dict[str, Any] = self._get(_path("queues", vhost, name))
+        return answer
 
     def delete_queue(self, vhost: str, name: str) -> None:
         """Delete a queue with its messages; one that is not there is no error."""
