@@ -44,8 +44,8 @@ def test_help_is_quick(bare: Cli) -> None:
         bare("--help")
         return time.monotonic() - began
 
-    # 0.25 s where this was written.
-    assert min(seconds() for _ in range(3)) < 1.0
+    # 0.25 s on an idle machine; the bound is for one that somebody else uses as well.
+    assert min(seconds() for _ in range(5)) < 2.0
 
 
 @pytest.mark.parametrize("verb", VERBS)
