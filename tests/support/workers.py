@@ -64,6 +64,9 @@ def close_apps() -> None:
     while _made:
         app = _made.pop()
         if app.conf.result_backend != "disabled://":
+            # A result that nobody read ends its subscription when it is collected, and would open a
+            # connection for that after the end.
+            app.backend.result_consumer.subscribed_to.clear()
             app.backend.result_consumer.stop()
             app.backend.client.connection_pool.disconnect()
         app.close()
