@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import secrets
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def test_the_package_is_as_it_was_published() -> None:
 def environment(platform: LocalPlatform, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The project after the change, in virtual hosts of its own."""
     urls, management = platform.address.urls, platform.address.management_url
-    address = broker_address(urls, management, vhost_prefix="news-", env={})
+    address = broker_address(urls, management, vhost_prefix=f"test-{secrets.token_hex(5)}-", env={})
     cli = Cli(tmp_path / "home", **platform.environment).having(
         LANEWAY_VHOST_PREFIX=address.vhost_prefix,
         PYTHONPATH=str(EXISTING / "after"),
@@ -88,14 +89,15 @@ def environment(platform: LocalPlatform, tmp_path: Path) -> Iterator[dict[str, s
 
 
 def test_the_project_as_it_was(platform: LocalPlatform, tmp_path: Path) -> None:
+    vhost = f"test-{secrets.token_hex(5)}"
     environment = {
         **Cli(tmp_path / "home").environment,
         "PYTHONPATH": str(EXISTING / "before"),
-        "NEWS_BROKER": f"{platform.address.urls[0]}/news",
+        "NEWS_BROKER": f"{platform.address.urls[0]}/{vhost}",
         "NEWS_MAILS": str(tmp_path / "mails"),
     }
     with Management(platform.address) as client:
-        client.create_vhost("news")
+        client.create_vhost(vhost)
         publish(environment, f"welcome.delay({READER!r})")
         worker = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "news", "worker", "-c", "1"],
@@ -111,7 +113,7 @@ def test_the_project_as_it_was(platform: LocalPlatform, tmp_path: Path) -> None:
         finally:
             worker.terminate()
             worker.wait(60)
-            client.delete_vhost("news")
+            client.delete_vhost(vhost)
 
 
 def test_the_project_on_laneway(environment: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ CELERY = [sys.executable, "-m", "celery", "-A", "support.tasks:app"]
 def address(platform: LocalPlatform) -> Iterator[BrokerAddress]:
     """Virtual hosts without workers, in which nothing stands yet."""
     urls, management = platform.address.urls, platform.address.management_url
-    address = broker_address(urls, management, vhost_prefix="celery-", env={})
+    address = broker_address(urls, management, vhost_prefix=f"test-{secrets.token_hex(5)}-", env={})
     yield address
     with Management(address) as client:
         for kind in ("jobs", "secure"):
