@@ -19,7 +19,7 @@ import kombu
 import librabbitmq
 from kombu.transport import librabbitmq as kombus
 
-from laneway.broker import broker_address
+from laneway.broker import broker_address, librabbitmq_channel
 from laneway.broker import librabbitmq as over_c
 
 
@@ -66,7 +66,7 @@ def test_it_can_be_named_by_its_place() -> None:
     ],
 )
 def test_errors_are_told_by_their_code(error: Exception, expected: type, code: int) -> None:
-    found: Any = over_c.as_amqp_error(error)
+    found: Any = librabbitmq_channel.as_amqp_error(error)
     assert found.reply_code == code
     assert type(found) is expected
 
@@ -85,7 +85,7 @@ def test_celery_reconnects_on_each_of_them() -> None:
 def test_kombus_own_channel_cannot_consume() -> None:
     """When this turns red, kombu's own transport may do, and ours may become smaller."""
     assert "on_cancel" not in inspect.signature(kombus.Channel.basic_consume).parameters
-    assert "on_cancel" in inspect.signature(over_c.Channel.basic_consume).parameters
+    assert "on_cancel" in inspect.signature(librabbitmq_channel.Channel.basic_consume).parameters
 
 
 def test_every_method_of_the_channel_that_enters_the_library_is_wrapped() -> None:
@@ -95,7 +95,7 @@ def test_every_method_of_the_channel_that_enters_the_library_is_wrapped() -> Non
         if inspect.isfunction(method) and "self.connection._" in inspect.getsource(method)
     }
     assert len(entering) > 10
-    assert entering <= set(vars(over_c.Channel)), "a method that would bypass the lock"
+    assert entering <= set(vars(librabbitmq_channel.Channel)), "a method that would bypass the lock"
 
 
 def test_kombu_collects_through_the_transport() -> None:
