@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import amqp.exceptions
 import kombu
 import pytest
+from kombu.asynchronous import Hub
 
 from laneway.errors import SettingsError
 
@@ -56,7 +57,8 @@ def take(connection: Any, queue: kombu.Queue, count: int) -> list[Any]:
 def test_messages_arrive_whole(plain: Any, queue: kombu.Queue) -> None:
     producer = kombu.Producer(plain)
     headers = {"none": None, "text": "é", "list": ["a", None, 1.5], "table": {"n": 2**40}}
-    bodies = [bytes([65 + n]) * 300_000 for n in range(4)]
+    # One frame and several.
+    bodies = [bytes([65 + n]) * size for n, size in enumerate([10, 1000, 300_000, 300_000])]
     for body in bodies:
         producer.publish(
             body,
@@ -70,8 +72,9 @@ def test_messages_arrive_whole(plain: Any, queue: kombu.Queue) -> None:
             content_encoding="binary",
         )
     found = take(plain, queue, 4)
-    # All held at the same time: no body is the library's memory of a later one.
     assert [message.body for message in found] == bodies
+    # Not a view of memory that the library will use again.
+    assert {type(message.body) for message in found} == {bytes}
     assert found[0].headers == headers
     assert found[0].properties["priority"] == 3
     assert found[0].properties["correlation_id"] == "c"
@@ -98,6 +101,31 @@ def test_what_a_cancelled_consumer_held_or_would_have_got_goes_back(
         assert len(taken) == 1
         channel.close()
     assert len(take(plain, queue, 200)) == 200
+
+
+def test_the_event_loop_hears_of_what_was_read_while_waiting_for_an_answer(
+    plain: Any, queue: kombu.Queue
+) -> None:
+    hub = Hub()
+    hub.timer.call_repeatedly(0.05, lambda: None)  # so that a turn of the loop ends
+    plain.register_with_event_loop(hub)
+    for number in range(5):
+        kombu.Producer(plain).publish(
+            number, exchange=queue.exchange, routing_key="q", declare=[queue]
+        )
+    taken: list[Any] = []
+    with kombu.Consumer(plain, [queue], on_message=taken.append) as consumer:
+        channel = consumer.channel
+        end = time.monotonic() + 40
+        while channel.queue_declare("q", passive=True).message_count:
+            assert time.monotonic() < end
+        # All are on their way: this answer comes behind them, and the socket is empty afterwards.
+        channel.queue_declare("q", passive=True)
+        assert taken == []
+        while len(taken) < 5 and time.monotonic() < end:
+            hub.run_once()
+        assert len(taken) == 5
+    hub.close()
 
 
 def test_no_call_harms_the_interpreter(plain: Any) -> None:
