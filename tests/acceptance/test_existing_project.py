@@ -93,7 +93,8 @@ def test_the_project_as_it_was(platform: LocalPlatform, tmp_path: Path) -> None:
     environment = {
         **Cli(tmp_path / "home").environment,
         "PYTHONPATH": str(EXISTING / "before"),
-        "NEWS_BROKER": f"{platform.address.urls[0]}/{vhost}",
+        # Where librabbitmq is installed, plain Celery would take that for amqp://, and die of it.
+        "NEWS_BROKER": f"py{platform.address.urls[0]}/{vhost}",
         "NEWS_MAILS": str(tmp_path / "mails"),
     }
     with Management(platform.address) as client:

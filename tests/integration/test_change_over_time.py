@@ -229,7 +229,8 @@ def old_project(
     address: BrokerAddress, redis: PrivateRedis, old_vhost: str, tmp_path: Path
 ) -> Iterator[Any]:
     """The project as it was, as a file ``oldshop.py`` and as a producer."""
-    broker = f"{address.urls[0]}/{old_vhost}"
+    # Where librabbitmq is installed, plain Celery would take that for amqp://, and die of it.
+    broker = f"py{address.urls[0]}/{old_vhost}"
     (tmp_path / "oldshop.py").write_text(OLD_PROJECT.format(broker=broker, backend=redis.url))
     app = celery.Celery("shop", broker=broker, backend=redis.url, set_as_current=False)
     yield app

@@ -85,7 +85,7 @@ def test_any_user_and_password_arrive_at_kombu(user: str, password: str) -> None
         ("", "got nothing"),
         (" , ", "got nothing"),
         ("redis://h", "got the scheme 'redis'"),
-        ("http://h", "schemes: amqp, pyamqp, amqps"),
+        ("http://h", "schemes: amqp, pyamqp, amqps, librabbitmq"),
         ("h:5672", "without a host"),
         ("amqp://", "without a host"),
         ("amqp://h/orders", "expected no virtual host, got 'orders'"),
@@ -158,3 +158,40 @@ def test_repr_shows_no_password() -> None:
 def test_an_address_is_a_value() -> None:
     assert broker_address("amqp://h", env={}) == broker_address(["amqp://h"], env={})
     assert isinstance(broker_address(env={}), BrokerAddress)
+
+
+# librabbitmq://, the C client for consuming
+
+
+def test_the_c_client_is_for_consuming_only() -> None:
+    address = broker_address("librabbitmq://u:p@one; librabbitmq://u:p@two:5673", env={})
+    assert address.consumer == "librabbitmq"
+    assert address.kombu_urls("jobs") == "pyamqp://u:p@one:5672/jobs;pyamqp://u:p@two:5673/jobs"
+    assert address.consumer_urls("secure") == (
+        "laneway-librabbitmq://u:p@one:5672/secure;laneway-librabbitmq://u:p@two:5673/secure"
+    )
+    assert address.management_url == "http://u:p@one:15672"
+    assert address.as_user("v", "q").consumer == "librabbitmq"
+
+
+def test_py_amqp_consumes_unless_said_otherwise() -> None:
+    address = broker_address("amqp://u:p@one; amqp://u:p@two", env={})
+    assert address.consumer == "py-amqp"
+    assert address.consumer_urls("jobs") == address.kombu_urls("jobs")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("librabbitmq://h?ssl_ca_certs=/ca.pem", "no TLS"),
+        ("librabbitmq://h:5671", "no TLS"),
+        ("librabbitmq://[::1]", "no IPv6 literals"),
+        ("librabbitmq://h,amqp://i", "all members of the cluster or for none, got 1 of 2"),
+        ("amqps://h,librabbitmq://i", "all members of the cluster or for none, got 1 of 2"),
+        ("librabbitmqs://h", "schemes: amqp"),
+        ("librabbitmq://h/jobs", "no virtual host"),
+    ],
+)
+def test_what_the_c_client_cannot_do_is_refused(url: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        broker_address(url, env={})

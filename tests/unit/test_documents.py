@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from laneway import settings
+from laneway.broker import CLIENTS
 from laneway.queues import POOL_CAN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,24 @@ def test_what_a_pool_can_do() -> None:
     for shown, key in keys.items():
         can = ["yes" if getattr(POOL_CAN[pool], key) else "no" for pool in POOL_CAN]
         assert cells[shown] == can, key
+
+
+def test_what_a_client_can_do() -> None:
+    shown = rows(text_of("docs/reference/brokers.md"))
+    start = shown.index(["ability", "`py-amqp`", "`librabbitmq`", "with librabbitmq"]) + 2
+    clients = [CLIENTS["py-amqp"], CLIENTS["librabbitmq"]]
+    expected = [
+        [
+            ability,
+            *("yes" if client.can(ability) else "**no**" for client in clients),
+            CLIENTS["librabbitmq"].abilities[ability][1],
+        ]
+        for ability in CLIENTS["py-amqp"].abilities
+    ]
+    assert shown[start : start + len(expected)] == expected
+    assert {frozenset(client.abilities) for client in clients} == {
+        frozenset(a[0] for a in expected)
+    }
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -1,7 +1,8 @@
 """Where the broker is: one setting, read once, passed on as a value.
 
 ==========================  =====================================================================
-``LANEWAY_BROKER_URL``      one AMQP URL, or those of a cluster separated by ``,`` or ``;``
+``LANEWAY_BROKER_URL``      one AMQP URL, or those of a cluster separated by ``,`` or ``;``;
+                            ``librabbitmq://`` lets workers consume over the C client
 ``LANEWAY_MANAGEMENT_URL``  the management interface; derived from the first broker if not given
 ``LANEWAY_VHOST_PREFIX``    stands before the names of the virtual hosts, so that environments
                             (``staging-``, ``prod-``) can share a cluster
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
+from laneway.broker.client import CLIENTS, ClientName
 from laneway.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ DEFAULT_BROKER_URL: Final = "amqp://guest:guest@127.0.0.1:5672"
 # What kombu calls the transport: "amqp" would become librabbitmq where that is installed, which has
 # neither confirms nor TLS, so the pure Python transport is named outright.
 _SCHEMES: Final = {"amqp": "pyamqp", "pyamqp": "pyamqp", "amqps": "amqps"}
+# The schemes of the clients other than py-amqp: ours, then kombu's of the transport in
+# laneway.broker.librabbitmq.
+_C_SCHEME: Final = "librabbitmq"
+_C_KOMBU_SCHEME: Final = "laneway-librabbitmq"
 _AMQP_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _MANAGEMENT_PORTS: Final = {"amqp": ("http", 15672), "amqps": ("https", 15671)}
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
@@ -51,6 +57,8 @@ class BrokerAddress:
     management_url: str | None
     #: Stands before ``jobs`` and ``secure``; may be empty.
     vhost_prefix: str
+    #: The client over which workers take jobs. All else goes over py-amqp.
+    consumer: ClientName = "py-amqp"
 
     def vhost(self, kind: VhostKind) -> str:
         """The name of a virtual host: the prefix and the kind."""
@@ -60,6 +68,15 @@ class BrokerAddress:
         """The URLs of one virtual host as kombu and Celery take them (``;`` between members)."""
         vhost = quote(self.vhost(kind), safe="")
         return ";".join(_with_vhost(urlsplit(url), vhost) for url in self.urls)
+
+    def consumer_urls(self, kind: VhostKind) -> str:
+        """The same for the connection on which a worker takes its jobs."""
+        urls = self.kombu_urls(kind)
+        if self.consumer == "py-amqp":
+            return urls
+        return ";".join(
+            urlunsplit(urlsplit(url)._replace(scheme=_C_KOMBU_SCHEME)) for url in urls.split(";")
+        )
 
     def as_user(self, user: str, password: str) -> BrokerAddress:
         """The same broker, entered as another user."""
@@ -78,7 +95,10 @@ class BrokerAddress:
     def __repr__(self) -> str:
         urls = ", ".join(mask_password(url) for url in self.urls)
         management = self.management_url and mask_password(self.management_url)
-        return f"BrokerAddress({urls}; management {management}; prefix {self.vhost_prefix!r})"
+        return (
+            f"BrokerAddress({urls}; management {management}; prefix {self.vhost_prefix!r}; "
+            f"consumer {self.consumer})"
+        )
 
 
 def broker_address(
@@ -90,7 +110,7 @@ def broker_address(
     """Read the address from the arguments, else from the environment, else take the defaults.
 
     Args:
-        urls: ``amqp``, ``amqps`` or ``pyamqp`` URLs; one string may hold several.
+        urls: ``amqp``, ``amqps``, ``pyamqp`` or ``librabbitmq`` URLs; one string may hold several.
         management_url: ``http`` or ``https``; without a user, the broker's user is taken.
         vhost_prefix: letters, digits, ``.``, ``_`` and ``-``, at most 100.
         env: where the variables are looked up.
@@ -100,7 +120,8 @@ def broker_address(
     """
     given = urls if urls is not None else env.get("LANEWAY_BROKER_URL") or DEFAULT_BROKER_URL
     texts = re.split(r"[,;]", given) if isinstance(given, str) else list(given)
-    members = tuple(_read_broker(text.strip()) for text in texts if text.strip())
+    texts = [text.strip() for text in texts if text.strip()]
+    members = tuple(map(_read_broker, texts))
     if not members:
         raise SettingsError(
             "LANEWAY_BROKER_URL: expected amqp://user:password@host:5672, got nothing"
@@ -116,6 +137,7 @@ def broker_address(
         urls=members,
         management_url=_read_management(management, urlsplit(members[0])),
         vhost_prefix=prefix,
+        consumer=_consumer_of(texts),
     )
 
 
@@ -132,7 +154,7 @@ def mask_password(url: str) -> str:
 
 def _read_broker(text: str) -> str:
     name = "LANEWAY_BROKER_URL"
-    parts = _split(name, text, tuple(_SCHEMES))
+    parts = _split(name, text, (*_SCHEMES, _C_SCHEME))
     if parts.path not in {"", "/", "//"}:
         raise SettingsError(
             f"{name}: expected no virtual host, got {parts.path.lstrip('/')!r} in "
@@ -150,6 +172,26 @@ def _read_broker(text: str) -> str:
     # A user without a password is not the same as no user: the broker's answer then tells.
     login = parts.netloc.rpartition("@")[0] or "guest:guest"
     return urlunsplit((scheme, f"{login}@{_host(parts, port)}", "", parts.query, ""))
+
+
+def _consumer_of(texts: Sequence[str]) -> ClientName:
+    """The client that the schemes choose, refused where it cannot do what the URL asks for."""
+    name = "LANEWAY_BROKER_URL"
+    chosen = [text for text in texts if urlsplit(text).scheme == _C_SCHEME]
+    if not chosen:
+        return "py-amqp"
+    if len(chosen) < len(texts):
+        raise SettingsError(
+            f"{name}: expected {_C_SCHEME}:// for all members of the cluster or for none, got "
+            f"{len(chosen)} of {len(texts)}"
+        )
+    client = CLIENTS["librabbitmq"]
+    for parts in map(urlsplit, chosen):
+        if parts.query or parts.port == _AMQP_PORTS["amqps"]:
+            raise SettingsError(f"{name}: {client.why_not('TLS')}")
+        if ":" in (parts.hostname or ""):
+            raise SettingsError(f"{name}: {client.why_not('IPv6 literals')}")
+    return "librabbitmq"
 
 
 def _read_management(text: str | None, broker: SplitResult) -> str:

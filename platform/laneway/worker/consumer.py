@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.utils.log import get_logger
@@ -48,9 +49,23 @@ class JobConsumer(Consumer):
         be consumed before this look.
         """
         connection = super().connect()
-        with connection.clone() as own:
+        # Not a clone: the look needs py-amqp, whatever the jobs come over.
+        with self.app.connection_for_read() as own:
             look_before_consuming(self.app, own, self.hostname)
         return connection
+
+    def connection_for_read(self, heartbeat: float | None = None) -> kombu.Connection:
+        """The connection for jobs, over the client that ``LANEWAY_BROKER_URL`` names."""
+        address = self.app.address
+        if address.consumer == "py-amqp":
+            return super().connection_for_read(heartbeat)
+        importlib.import_module(f"laneway.broker.{address.consumer}").register()
+        url = address.consumer_urls(self.app.policy.queue(self.app.serving).vhost)
+        return self.ensure_connected(
+            self.app.connection_for_read(
+                url, heartbeat=heartbeat, transport_options={"confirm_publish": False}
+            )
+        )
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
         """A body that nothing can be made of: Celery would acknowledge it."""

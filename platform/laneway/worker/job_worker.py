@@ -10,6 +10,7 @@ from celery.concurrency import get_implementation
 from click.core import ParameterSource
 
 from laneway import settings
+from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
 from laneway.metrics import FactCounter
@@ -111,6 +112,7 @@ class JobWorker(Worker):
                 f"expected a pool of {', '.join(POOL_CAN)} for the queue {self.queue!r}, got: "
                 f"{name!r}."
             )
+        refuse_worker(self.app.address.consumer, pool=name, secure=spec.secure, queue=self.queue)
         lacks = [
             f"{key} = {value:g} s"
             for key, value in (
