@@ -1,7 +1,8 @@
 """A publisher of one system in a process of its own: ``python -m bench.agent``.
 
-It gets its orders as one JSON document in ``BENCH_ORDERS``, publishes one job so that it is connected,
-says ``ready``, waits for a line on stdin, does what it was told, and writes one JSON document.
+It gets its orders as one JSON document in ``BENCH_ORDERS``, publishes one job so that it is
+connected, says ``ready``, waits for a line on stdin, does what it was told, and writes one JSON
+document.
 """
 
 from __future__ import annotations

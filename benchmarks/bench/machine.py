@@ -38,8 +38,6 @@ def facts(disk: Path) -> dict[str, Any]:
 
 def versions(python: str) -> dict[str, str]:
     """The versions of Python and of what matters here, as another interpreter has them."""
-
-
     done = subprocess.run(
         [python, "-P", "-c", _VERSIONS], capture_output=True, text=True, check=True, timeout=60
     )
@@ -89,7 +87,6 @@ def pss(pids: list[int]) -> list[int]:
     sizes = []
     for pid in pids:
         with suppress(OSError):
-            for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    sizes.append(int(line.split()[1]) * 1024)
+            lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+            sizes += [int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")]
     return sizes

@@ -1,4 +1,4 @@
-"""The measurements: each takes one system once through a group and returns numbers and an account."""
+"""The measurements: each takes one system once through a group of measures."""
 
 from __future__ import annotations
 
@@ -295,5 +295,3 @@ def _waits(sent: Sequence[Sequence[float]], starts: dict[int, float]) -> list[fl
 def _percentiles(values: dict[str, float], key: str, waits: list[float]) -> None:
     for percent in (50, 95, 99):
         values[f"{key}_p{percent}"] = percentile(waits, percent)
-
-

@@ -92,7 +92,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     ),
     **_percentiles("latency", "Publish to start at 10 % load", "work"),
     "inversions": Measure(
-        title="Priority inversions: less urgent jobs that started before a waiting urgent one, mean",
+        title="Priority inversions: less urgent jobs started before a waiting urgent one",
         unit="jobs",
         higher_is_better=False,
         group="work",

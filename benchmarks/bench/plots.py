@@ -1,16 +1,17 @@
-"""Pictures of the results: ``python -m bench.plots FOLDER`` (needs matplotlib, of the peers' lock)."""
+"""Pictures of the results: ``python -m bench.plots FOLDER``; needs matplotlib."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
+
 from bench.results import Results
 
 mpl.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402 (the backend is chosen first)
+from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,9 @@ def _bars(results: Results, keys: Sequence[str], title: str, *, logarithmic: boo
     _, axes = plt.subplots(figsize=(8, 0.9 + 0.28 * len(systems) * max(2, len(keys))))
     height = 0.8 / len(keys)
     for place, key in enumerate(keys):
-        spots, medians, whiskers = [], [], ([], [])  # type: tuple[list[float], list[float], Any]
+        spots: list[float] = []
+        medians: list[float] = []
+        whiskers: tuple[list[float], list[float]] = ([], [])
         for row, system in enumerate(systems):
             if spread := results.spread(system, key):
                 spots.append(row + place * height)

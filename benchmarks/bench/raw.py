@@ -1,15 +1,15 @@
 """Publishing bytes that are ready: the prefill of every system, and the yardstick of publishing.
 
-One real message of a system is taken from its queue and encoded once. Its copies differ from it only
-in the job's number and in the message's id, which are replaced in the bytes by others of the same
-length.
+One real message of a system is taken from its queue and encoded once. Its copies differ from it
+only in the job's number and in the message's id, which are replaced in the bytes by others of the
+same length.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import amqp
 
@@ -98,7 +98,7 @@ class RawPublisher:
         #: Messages that the broker refused or could not route.
         self.refused = 0
 
-    def __enter__(self) -> RawPublisher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,7 +154,9 @@ class RawPublisher:
         while len(self._open) > most:
             self._connection.drain_events(timeout=_SILENCE)
         if self.refused:
-            raise RuntimeError(f"the broker refused {self.refused} raw messages: is the queue full?")
+            raise RuntimeError(
+                f"the broker refused {self.refused} raw messages: is the queue full?"
+            )
 
     def _confirmed(self, tag: int, multiple: bool) -> None:
         if not multiple:
@@ -185,9 +187,7 @@ class _Ready(amqp.Message):
 
 def _publish_method(exchange: str, routing_key: str) -> bytes:
     """``basic.publish``, mandatory."""
-    return (
-        struct.pack(">HHH", 60, 40, 0) + _short(exchange) + _short(routing_key) + b"\x01"
-    )
+    return struct.pack(">HHH", 60, 40, 0) + _short(exchange) + _short(routing_key) + b"\x01"
 
 
 def _short(text: str) -> bytes:

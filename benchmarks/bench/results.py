@@ -45,9 +45,7 @@ class Results:
     ) -> None:
         """Note what a visit brought."""
         entry = {"run": visit.run, "group": visit.group, "system": visit.system.key}
-        self.visits.append(
-            {**entry, "values": values, "account": asdict(account), "notes": notes}
-        )
+        self.visits.append({**entry, "values": values, "account": asdict(account), "notes": notes})
 
     @property
     def measures(self) -> dict[str, Measure]:

@@ -29,12 +29,13 @@ from laneway.local import RunDirectory, start_rabbitmq
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from bench.plan import Group, Mode, Visit
     from bench.stage import Stage
     from bench.systems import System
-    from rich.console import Console
 
-_MODES: Final = {mode.name: mode for mode in (QUICK, DEFAULT, FULL)}
+_MODES: Final[dict[str, Mode]] = {mode.name: mode for mode in (QUICK, DEFAULT, FULL)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import amqp
+
 from bench.agent import VARIABLE as ORDERS
 from bench.apps import QUEUES
 from bench.ledger import VARIABLE as LEDGER
@@ -231,7 +232,7 @@ class Stage:
 
     def _agent(self, orders: dict[str, Any]) -> subprocess.Popen[str]:
         with self._log.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 (our own command)
+            process = subprocess.Popen(
                 [self._place.python, "-P", "-m", "bench.agent"],
                 env={**self._environment(), ORDERS: json.dumps(orders)},
                 stdin=subprocess.PIPE,

@@ -79,9 +79,7 @@ def steady_rate(moments: Sequence[float]) -> float:
     return (last - first) / seconds if seconds > 0 else 0.0
 
 
-def inversions(
-    urgent: Sequence[tuple[float, float]], others: Sequence[float]
-) -> list[int]:
+def inversions(urgent: Sequence[tuple[float, float]], others: Sequence[float]) -> list[int]:
     """For each urgent job, how many less urgent ones started while it was there and waited.
 
     Args:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from bench.apps import QUEUES, in_threads
-from bench.jobs import JOBS
 from celery import Celery
 from kombu import Exchange, Queue
+
+from bench.apps import QUEUES, in_threads
+from bench.jobs import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
 from bench.apps import QUEUES, in_threads
 from bench.jobs import JOBS
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,10 +7,11 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from bench.apps import QUEUES
-from bench.jobs import JOBS
 from taskiq_aio_pika import AioPikaBroker
 from taskiq_aio_pika.queue import Queue
+
+from bench.apps import QUEUES
+from bench.jobs import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable

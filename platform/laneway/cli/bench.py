@@ -49,8 +49,8 @@ def bench(mode: str | None, **options: Any) -> int:
     """
     if not (_BENCHMARKS / "bench").is_dir():
         raise LanewayError(
-            f"expected the benchmarks in {_BENCHMARKS}: they are part of the repository, not of the "
-            "wheel. Clone it, and run 'make bench' there."
+            f"expected the benchmarks in {_BENCHMARKS}: the repository has them, the wheel does "
+            "not. Clone it, and run 'make bench' there."
         )
     # Not the engine's: it must not know of its peers, and the wheel does not carry them.
     sys.path.insert(0, str(_BENCHMARKS))
