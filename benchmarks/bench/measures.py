@@ -26,7 +26,7 @@ _PACE: Final = (10.0, 200.0)
 #: Seconds after the last start in which a second start of a job may still come.
 _SETTLE: Final = 0.3
 #: Seconds that a stopped worker's unfinished messages may need to be back in the queue.
-_BACK: Final = 10.0
+_BACK = 10.0
 
 
 @dataclass
@@ -276,8 +276,8 @@ def _to_its_end(stage: Stage, published: list[range], outcome: Outcome) -> Itera
     outcome.account = account(published, [job for job, _ in stage.starts.read()], left=left())
 
 
-def _until(true: Callable[[], bool], seconds: float = _BACK) -> bool:
-    deadline = time.monotonic() + seconds
+def _until(true: Callable[[], bool], seconds: float | None = None) -> bool:
+    deadline = time.monotonic() + (_BACK if seconds is None else seconds)
     while not (held := true()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return held

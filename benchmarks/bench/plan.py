@@ -221,11 +221,15 @@ def plan(systems: Sequence[System], groups: Sequence[Group], runs: int) -> Itera
 def takes_part(system: System, group: Group, systems: Sequence[System]) -> bool:
     """Whether a group measures this system.
 
-    The yardstick only publishes. How the length of the queue changes the cost is asked of the
-    first Laneway and of the Celery with the most jobs held, each of those that are there.
+    The yardstick only publishes. Systems that differ in their workers alone publish alike, so only
+    the first of them does. How the length of the queue changes the cost is asked of the first
+    Laneway and of the Celery with the most jobs held, each of those that are there.
     """
+    if group == "publish":
+        alike = [s for s in systems if (s.app, s.row) == (system.app, system.row)]
+        return system is alike[0]
     if system.app is None:
-        return group == "publish"
+        return False
     if group != "growth":
         return True
     laneway = [s for s in systems if s.pool is not None]

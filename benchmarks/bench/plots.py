@@ -23,13 +23,13 @@ _PICTURES: Final = (
     (
         "flood",
         "Wait of high-priority jobs while the low queue is flooded (ms)",
-        True,
+        False,
         ("flood_p50", "flood_p95", "flood_p99"),
     ),
     (
         "overtake",
         "Wait of an urgent job behind a backlog in its own queue (ms)",
-        True,
+        False,
         ("overtake_p50", "overtake_p95", "overtake_p99"),
     ),
     ("memory", "Memory of the whole worker, PSS (MB)", False, ("memory",)),
@@ -41,6 +41,9 @@ _COLOURS: Final = ("#4477aa", "#ee6677", "#228833")
 def draw(results: Results, folder: Path) -> list[str]:
     """Draw every picture for which there are numbers; return the names of the files."""
     plt.rcParams.update({"svg.hashsalt": "laneway", "font.size": 9, "axes.axisbelow": True})
+    for name in (*(picture[0] for picture in _PICTURES), "growth"):
+        # Of an earlier run that measured more.
+        (folder / f"{name}.svg").unlink(missing_ok=True)
     drawn = []
     for name, title, logarithmic, keys in _PICTURES:
         there = [key for key in keys if key in results.measures]
@@ -77,10 +80,12 @@ def _bars(results: Results, keys: Sequence[str], title: str, *, logarithmic: boo
         [results.systems[key]["title"] for key in systems],
     )
     axes.invert_yaxis()
-    axes.set_title(title)
+    axes.set_title(f"{title}, logarithmic" if logarithmic else title)
     axes.grid(axis="x", alpha=0.3)
     if logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
     if len(keys) > 1:
         axes.legend(loc="best")
 

@@ -24,6 +24,7 @@ from bench.results import Results
 from bench.setup import PEERS_PYTHON, ROOT, Absent, Setup, set_up_peers
 from bench.stage import SystemFailed
 from bench.systems import named
+from laneway.errors import LanewayError
 from laneway.local import RunDirectory, start_rabbitmq
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Bench:
         """Set up, measure, write; whatever happens, what was measured is written.
 
         Raises:
-            LocalServerError: the private broker cannot be had.
+            LanewayError: the private broker cannot be had, or no system can.
         """
         if any(system.pool is None for system in self._settings.systems):
             set_up_peers(self._progress.say)
@@ -103,9 +104,12 @@ class Bench:
             )
             self.results.about["rabbitmq"] = broker.version
             self._prepare(Setup(run, broker, ledgers))
+            if not self.results.systems:
+                reasons = [*self.results.absent.values(), *self.results.failures]
+                raise LanewayError(f"there is nothing to measure: {'; '.join(reasons)}")
             try:
                 self._measure()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 self.results.about["ended_early"] = "interrupted"
                 self._write()
                 raise
