@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from contextlib import contextmanager
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.account import NOTHING, Account, account
-from bench.agent import Schedule
 from bench.machine import pss
 from bench.plan import size
 from bench.stage import RESERVED, URGENT
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: At 10 % load: at least and at most so many jobs a second, because one process publishes them.
 _PACE: Final = (10.0, 200.0)
+#: Messages encoded beforehand for each second of the yardstick: more than it can publish.
+_READY_A_SECOND: Final = 30_000
 #: Seconds after the last start in which a second start of a job may still come.
-_SETTLE: Final = 0.3
+_SETTLE = 0.3
 #: Seconds that a stopped worker's unfinished messages may need to be back in the queue.
 _BACK = 10.0
 
@@ -93,15 +95,17 @@ def yardstick(stage: Stage, mode: Mode) -> Outcome:
     """Publish the system's own bytes with nothing but py-amqp: the yardstick of publish many."""
     stage.fresh()
     outcome = Outcome()
-    schedule = Schedule(stage.numbers(RESERVED).start, mode.publish_seconds)
     template = stage.template("noop", "default")
+    jobs = stage.numbers(round(_READY_A_SECOND * mode.publish_seconds))
+    ready = [template.copy(job) for job in jobs]
     with stage.raw() as publisher:
         began = time.monotonic()
-        publisher.publish_singly(template, schedule)
-        seconds = time.monotonic() - began
-    outcome.values["publish_many"] = schedule.count / seconds
+        until = began + mode.publish_seconds
+        in_time = itertools.takewhile(lambda _: time.monotonic() < until, ready)
+        count = publisher.publish_singly(template, in_time)
+        outcome.values["publish_many"] = count / (time.monotonic() - began)
     outcome.notes["publish_many"] = "basic_publish of ready bytes, 2,048 open confirms"
-    outcome.account = _counted(stage, [range(schedule.first, schedule.first + schedule.count)])
+    outcome.account = _counted(stage, [jobs[:count]])
     return outcome
 
 

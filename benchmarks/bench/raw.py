@@ -131,11 +131,13 @@ class RawPublisher:
         self._wait_for_confirms(0)
         return count
 
-    def publish_singly(self, template: Template, jobs: Iterable[int]) -> int:
-        """The same through py-amqp's own ``basic_publish``, one write a message: the yardstick."""
+    def publish_singly(self, template: Template, copies: Iterable[tuple[bytes, bytes]]) -> int:
+        """Publish copies through py-amqp's own ``basic_publish``, one write each: the yardstick.
+
+        Returns and raises as :meth:`publish`.
+        """
         count = 0
-        for job in jobs:
-            properties, body = template.copy(job)
+        for properties, body in copies:
             self._channel.basic_publish(
                 _Ready(properties, body),
                 exchange=template.exchange,

@@ -18,6 +18,7 @@ REFERENCES: Final = (
     ("celery-tuned-1", "Celery tuned, 1"),
     ("celery-tuned-16", "Celery tuned, 16"),
     ("dramatiq", "dramatiq"),
+    ("raw", "raw py-amqp"),
 )
 _ALIKE: Final = """\
 - One machine, one private RabbitMQ, one run: the systems take turns, and every run begins with
@@ -98,7 +99,7 @@ def _verdict(results: Results) -> Iterator[str]:
 def _in_short(results: Results) -> Iterator[str]:
     """Laneway against each reference, a line a measure; nothing if either is not there."""
     own = [key for key in results.systems if key.startswith("laneway-")]
-    there = [(key, title) for key, title in REFERENCES if key in results.systems]
+    there = [(key, title) for key, title in REFERENCES if key in results.systems and key != "raw"]
     if not own or not there:
         return
     yield "## In short"
@@ -121,7 +122,7 @@ def _table(results: Results, keys: Sequence[str]) -> Iterator[str]:
     """One topic: a block for each row, the rows apart."""
     compared = _compared(keys)
     label = "" if len(keys) == 1 else f"{_label(compared)} "
-    references = [(key, title) for key, title in REFERENCES if key in results.systems]
+    references = [ref for ref in REFERENCES if results.spread(ref[0], compared) is not None]
     headings = ["system", *(_label(key) for key in keys)]
     headings += [f"{label}vs {title}" for _, title in references] + ["lost", "duplicated"]
     measure = results.measures[compared]
