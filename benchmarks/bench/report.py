@@ -92,6 +92,8 @@ def _verdict(results: Results) -> Iterator[str]:
         yield "No job was lost."
     if note := results.about.get("ended_early"):
         yield f"**Ended early:** {note}"
+    if results.about["mode"] == "quick":
+        yield "\nA quick run: it shows that everything works, not how fast it is."
     for key, why in results.absent.items():
         yield f"\nNot measured: `{key}` ({why})"
 
@@ -177,6 +179,7 @@ def _settings(results: Results) -> Iterator[str]:
             for visit in results.visits
             if visit["system"] == key
             for name, note in visit["notes"].items()
+            if name != "seconds"
         }
         said = "; ".join(f"{name}: {note}" for name, note in notes.items())
         yield _line([system["title"], system["settings"], said])

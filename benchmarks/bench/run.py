@@ -95,6 +95,8 @@ class Bench:
         """
         if any(system.pool is None for system in self._settings.systems):
             set_up_peers(self._progress.say)
+        # Installing is no part of the time that a run may take.
+        self._began = time.monotonic()
         with ExitStack() as stack:
             run = stack.enter_context(RunDirectory.create(report=self._progress.say))
             ledgers = Path(stack.enter_context(_ledgers(run)))
@@ -186,7 +188,7 @@ class Bench:
         return True
 
     def _visit(self, visit: Visit) -> None:
-        stage = self._stages[visit.system.key]
+        stage, began = self._stages[visit.system.key], time.monotonic()
         try:
             if visit.system.app is None:
                 outcome = yardstick(stage, self._mode)
@@ -198,6 +200,7 @@ class Bench:
             return
         finally:
             stage.empty()
+        outcome.notes["seconds"] = {visit.group: round(time.monotonic() - began, 1)}
         self.results.add(visit, outcome.values, outcome.account, outcome.notes)
         self._progress.show(visit, outcome.values, outcome.account)
 

@@ -22,6 +22,7 @@ BY_KEY = {system.key: system for system in SYSTEMS}
 EXACT = account([range(10)], range(10))
 ABOUT: dict[str, Any] = {
     "command": "laneway bench",
+    "mode": "default",
     "started": "2026-01-01 00:00 UTC",
     "minutes": 1.0,
     "runs": 2,
