@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.stage import Stage
 
 #: At 10 % load: at least and at most so many jobs a second, because one process publishes them.
-_PACE: Final = (10.0, 200.0)
+_PACE: Final = (10.0, 300.0)
 #: Messages encoded beforehand for each second of the yardstick: more than it can publish.
 _READY_A_SECOND: Final = 30_000
 #: Seconds after the last start in which a second start of a job may still come.

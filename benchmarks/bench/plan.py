@@ -90,7 +90,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
         group="work",
         digits=1,
     ),
-    **_percentiles("latency", "Publish to start at 10 % load", "work"),
+    **_percentiles("latency", "Publish to start at 10 % load (at most 300 jobs/s)", "work"),
     "inversions": Measure(
         title="Priority inversions: less urgent jobs started before a waiting urgent one",
         unit="jobs",

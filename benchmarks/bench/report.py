@@ -22,7 +22,8 @@ REFERENCES: Final = (
 )
 _ALIKE: Final = """\
 - One machine, one private RabbitMQ, one run: the systems take turns, and every run begins with
-  another one. A virtual host for each; quorum queues for all; JSON; no result backend.
+  another one. A virtual host for each; quorum queues for all; JSON; no result backend. Nothing is
+  pinned to a processor, and no delay is added to the network.
 - Each number is the median of all runs, with the smallest and the largest in brackets. Less than
   {tie:.0%} apart is a tie. Ratios above 1 are better, also where less is better.
 - Every job appends its number to a file as its first act ({cost:.1f} µs here, the same for all); a

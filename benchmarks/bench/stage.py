@@ -23,7 +23,7 @@ from bench.machine import family
 from bench.raw import MARK, RawPublisher, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bench.systems import System
@@ -99,6 +99,7 @@ class Stage:
         self._templates: dict[tuple[str, str], Template] = {}
         self._number = MARK
         self._runs = 0
+        self._workers: list[subprocess.Popen[bytes]] = []
         (run.path / "logs").mkdir(exist_ok=True)
         self._log = run.path / "logs" / f"{system.key}.log"
         self.starts = self._new_ledger()
@@ -191,27 +192,38 @@ class Stage:
             log=self._log,
             environment={**self._environment(), "BENCH_QUEUE": queue},
         )
+        self._workers.append(child)
         try:
-            yield Worker(child.pid, spawned)
+            try:
+                yield Worker(child.pid, spawned)
+            except Exception as error:
+                # The better explanation of whatever went wrong meanwhile.
+                if child.poll() is not None:
+                    raise self._ended(child.returncode) from error
+                raise
             if child.poll() is not None:
-                raise self._failed(f"its worker ended by itself ({child.returncode})")
+                raise self._ended(child.returncode)
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_STOP_SECONDS)
         finally:
+            self._workers.remove(child)
             self._run.kill(child.pid)
 
-    def wait_for_starts(
-        self, count: int, *, tick: Callable[[], None] = lambda: None, silence: float = SILENCE
-    ) -> bool:
-        """Wait until so many jobs started; False if none did for ``silence`` seconds."""
+    def wait_for_starts(self, count: int, *, silence: float = SILENCE) -> bool:
+        """Wait until so many jobs started.
+
+        Returns:
+            False if none did for ``silence`` seconds, or a worker ended.
+        """
         seen, changed = 0, time.monotonic()
         while (now := self.starts.count()) < count:
             if now != seen:
                 seen, changed = now, time.monotonic()
             elif time.monotonic() - changed > silence:
                 return False
-            tick()
+            if any(child.poll() is not None for child in self._workers):
+                return False
             time.sleep(_LOOK)
         return True
 
@@ -275,6 +287,9 @@ class Stage:
         self._folder = self._ledgers / f"{self.system.key}-{self._runs}"
         self._folder.mkdir()
         return Starts(self._folder)
+
+    def _ended(self, status: int) -> SystemFailed:
+        return self._failed(f"its worker ended by itself (status {status})")
 
     def _failed(self, what: str) -> SystemFailed:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
