@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -45,17 +46,52 @@ def set_up_peers(report: Callable[[str], None]) -> None:
     if stamp.exists() and stamp.stat().st_mtime >= _LOCK.stat().st_mtime:
         return
     report(f"installing the peers into {_VENV.name} (about a minute)")
+    # The engine's own Python, so that all systems run on the same.
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     done = subprocess.run(
         [str(ROOT / "scripts" / "setup"), str(_VENV), str(_LOCK)],
         cwd=ROOT,
-        # The engine's own Python, so that all systems run on the same.
-        env={**os.environ, "PYTHON": str(Path(sys.base_prefix) / "bin" / "python3")},
+        env={**os.environ, "PYTHON": str(python)},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        report(f"the peers could not be installed: {last_line(done.stderr)}")
+    if done.returncode == 0:
+        return
+    report(f"not all could be installed: {last_line(done.stderr)}")
+    if PEERS_PYTHON.exists():
+        _install_one_by_one(report)
+
+
+def _install_one_by_one(report: Callable[[str], None]) -> None:
+    """Install what can be had, so that one missing package takes out one system and not all."""
+    report("installing one package after the other")
+    for block in blocks(_LOCK.read_text(encoding="utf-8")):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirement:
+            requirement.write(block)
+            requirement.flush()
+            options = ["-q", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+            done = subprocess.run(
+                [str(PEERS_PYTHON), "-m", "pip", "install", *options, "-r", requirement.name],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode != 0:
+            name = block.partition("==")[0]
+            report(f"not installed: {name}: {last_line(done.stderr)}")
+
+
+def blocks(lock: str) -> list[str]:
+    """The requirements of a lock file, each with its hashes."""
+    lines = [line for line in lock.splitlines() if line and not line.lstrip().startswith("#")]
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(" "):
+            found[-1] += line + "\n"
+        else:
+            found.append(line + "\n")
+    return found
 
 
 def last_line(text: str) -> str:

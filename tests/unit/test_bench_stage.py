@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.setup import last_line, write_policy
+from bench.setup import blocks, last_line, write_policy
 from bench.stage import Place, Stage, SystemFailed, clean_environment
 from bench.systems import System
 from laneway.local import RunDirectory
@@ -93,3 +93,8 @@ def test_the_policy_differs_from_the_shipped_one_in_pool_and_concurrency_only(
 def test_the_last_line_is_the_one_that_says_something() -> None:
     assert last_line("a\nError: b\n\n") == "Error: b"
     assert last_line("") == "(no message)"
+
+
+def test_a_lock_file_is_its_requirements_each_with_its_hashes() -> None:
+    first, second = "a==1 \\\n    --hash=sha256:1\n", "b==2 ; x < '3' \\\n    --hash=sha256:2\n"
+    assert blocks(f"# made by\n{first}    # via b\n{second}") == [first, second]
