@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bench format lint types layers verify lock ci clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-unit: $(STAMP)  ## the tests without servers (seconds)
 test-broker43: $(STAMP) broker43  ## the integration tests on RabbitMQ 4.3
 	@$(BIN)/pytest tests/integration --broker=4.3
 
+bench: $(STAMP)  ## Laneway beside its peers, up to 45 minutes (BENCH="--quick": 3 minutes)
+	@$(BIN)/laneway bench $(BENCH)
+
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .
 
@@ -44,10 +47,10 @@ types: $(STAMP)  ## mypy, strict
 layers: $(STAMP)  ## the import layers of docs/design/layers.md
 	@$(BIN)/lint-imports
 
-lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+lock: $(STAMP)  ## renew both lock files: the engine's and that of the benchmarks' peers
 	@scripts/lock $(BIN)
 
 ci: lint types layers test  ## everything that decides whether a change lands
 
 clean:  ## remove what the targets above made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

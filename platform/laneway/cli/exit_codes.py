@@ -4,7 +4,8 @@
 status  meaning
 ======  ==========================================================================================
 0       done, or the check said yes
-1       the check said no: a policy with problems, drift, a failed doctor, a job that failed
+1       the check said no: a policy with problems, drift, a failed doctor, a job that failed, a
+        benchmark that lost one
 2       the command line is wrong (click's own status)
 3       the broker cannot be reached, refuses the login, or did not answer in time
 4       refused by the policy, the application's settings or a full queue; nothing was published

@@ -1,0 +1,102 @@
+"""A publisher of one system in a process of its own: ``python -m bench.agent``.
+
+It gets its orders as one JSON document in ``BENCH_ORDERS``, publishes one job so that it is
+connected, says ``ready``, waits for a line on stdin, does what it was told, and writes one JSON
+document.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from bench.apps import NotOffered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: The variable with the orders.
+VARIABLE = "BENCH_ORDERS"
+
+
+class App(Protocol):
+    """What every module of :mod:`bench.apps` offers."""
+
+    def publish_marked(self, kind: str, queue: str, priority: int | None, job: int) -> str:
+        """Publish one job; return the id in its message."""
+
+    def publish(self, kind: str, queue: str, priority: int | None, jobs: Iterable[int]) -> None:
+        """Publish one job after the other, each confirmed before the next."""
+
+    def publish_many(self, kind: str, queue: str, jobs: Iterable[int]) -> str:
+        """Publish many jobs as this system does it best; return how."""
+
+
+class Schedule:
+    """The numbers of jobs, handed out at their time.
+
+    Args:
+        first: the first number.
+        seconds: how long to hand out.
+        rate: numbers a second, on a fixed schedule (open loop: a late publish does not delay the
+            schedule); None hands out as fast as they are taken.
+    """
+
+    def __init__(self, first: int, seconds: float, rate: float | None = None) -> None:
+        self.first = first
+        self.count = 0
+        #: Of a schedule with a rate: job, when it was due, when it was accepted.
+        self.sent: list[tuple[int, float, float]] = []
+        self._seconds = seconds
+        self._rate = rate
+
+    def __iter__(self) -> Iterator[int]:
+        began = time.monotonic()
+        while True:
+            due = began + self.count / self._rate if self._rate else time.monotonic()
+            if due - began >= self._seconds:
+                return
+            if self._rate:
+                time.sleep(max(0.0, due - time.monotonic()))
+            job = self.first + self.count
+            self.count += 1
+            yield job
+            if self._rate:
+                self.sent.append((job, due, time.monotonic()))
+
+
+def main() -> int:
+    """Follow the orders; 3 if the system does not offer what they ask for."""
+    orders = json.loads(os.environ[VARIABLE])
+    app = cast("App", importlib.import_module(f"bench.apps.{orders['app']}"))
+    if orders["do"] == "marks":
+        marks = [app.publish_marked(**call) for call in orders["calls"]]
+        print(json.dumps({"marks": marks}))
+        return 0
+    kind, queue, priority = orders["kind"], orders["queue"], orders.get("priority")
+    app.publish(kind, queue, priority, [orders["first"]])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    schedule = Schedule(orders["first"] + 1, orders["seconds"], orders.get("rate"))
+    answer: dict[str, Any] = {}
+    began, worked = time.monotonic(), time.process_time()
+    if orders["do"] == "many":
+        try:
+            answer["how"] = app.publish_many(kind, queue, schedule)
+        except NotOffered as error:
+            answer["not_offered"] = str(error)
+    else:
+        app.publish(kind, queue, priority, schedule)
+    answer |= {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - worked}
+    # The first job, which made the connection, was published too.
+    answer |= {"count": schedule.count, "published": schedule.count + 1, "sent": schedule.sent}
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

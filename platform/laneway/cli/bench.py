@@ -1,0 +1,62 @@
+"""``laneway bench``: the benchmarks of the checkout."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from laneway.errors import LanewayError
+
+_BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
+
+
+@click.command()
+@click.option("--quick", "mode", flag_value="quick", help="A look: one short run, three minutes.")
+@click.option("--full", "mode", flag_value="full", help="Seven long runs, up to 1,000,000 jobs.")
+@click.option(
+    "--runs", type=click.IntRange(min=1), help="How often all is measured.  [default: 5; quick 1]"
+)
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    metavar="NAME",
+    help="Only these: laneway, celery, dramatiq, taskiq, raw, or one of them in full.",
+)
+@click.option(
+    "--measure",
+    "groups",
+    multiple=True,
+    type=click.Choice(["publish", "work", "flood", "growth"]),
+    help="Only these groups of measures.",
+)
+@click.option(
+    "--results",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where JSON, report and plots go.  [default: benchmarks/results]",
+)
+def bench(mode: str | None, **options: Any) -> int:
+    """Measure Laneway beside its peers, on a private RabbitMQ 4.3.
+
+    Takes up to 45 minutes, and installs the peers into .venv-bench first. Status 1 means that a job
+    was lost, or that a system broke down. Only in a checkout.
+    """
+    if not (_BENCHMARKS / "bench").is_dir():
+        raise LanewayError(
+            f"expected the benchmarks in {_BENCHMARKS}: the repository has them, the wheel does "
+            "not. Clone it, and run 'make bench' there."
+        )
+    # Not the engine's: it must not know of its peers, and the wheel does not carry them.
+    sys.path.insert(0, str(_BENCHMARKS))
+    run = importlib.import_module("bench.run")
+    try:
+        settings = run.Settings.of(mode=mode or "default", **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return int(run.run(settings, Console(stderr=True)))
