@@ -25,17 +25,17 @@ from laneway.celery_command import plain_errors
 from laneway.errors import LanewayError, SettingsError
 from laneway.facts import Door
 from laneway.policy import Policy, load_policy
+from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES, Publisher
+from laneway.sender import Sender
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
     from laneway.router import Decision
 
-#: Message header: seconds since 1970 when the job could start (published, or the end of its delay).
-READY_AT_HEADER: Final = "laneway_ready_at"
-#: Message header: the queue that the router chose; a delayed message's routing key hides it.
-QUEUE_HEADER: Final = "laneway_queue"
+
+__all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
 
 
 class Laneway(Celery):
@@ -88,6 +88,7 @@ class Laneway(Celery):
         self.serving: str | None = None
         self._publishers: dict[str, Publisher] = {}
         self._accepted = _AcceptedMembers()
+        self._sender = Sender(self)
         self._settings_error: SettingsError | None = None
         super().__init__(main, *args, **celery)
 
@@ -231,10 +232,14 @@ class Laneway(Celery):
         }
         group = options.get("group_id")
         try:
-            wait = delay.whole_seconds(countdown, eta, now=self.now())
-            decision = self.decide(name, kwargs, task_id=task_id, **options)
-            told |= {"queue": decision.queue, "priority": decision.priority}
-            result = self._send(decision, name, args, kwargs, task_id, wait, options)
+            result = None
+            if eta is None and countdown is None:
+                result = self._send_short(name, args, kwargs, task_id, told, options)
+            if result is None:
+                wait = delay.whole_seconds(countdown, eta, now=self.now())
+                decision = self.decide(name, kwargs, task_id=task_id, **options)
+                told |= {"queue": decision.queue, "priority": decision.priority}
+                result = self._send(decision, name, args, kwargs, task_id, wait, options)
         except LanewayError as error:
             error.task_id = task_id
             error.accepted = self._accepted.of(group)
@@ -242,6 +247,31 @@ class Laneway(Celery):
             raise
         self._accepted.note(group, task_id)
         self.facts.tell("published", **told)
+        return result
+
+    def _send_short(
+        self,
+        name: str,
+        args: Any,
+        kwargs: Any,
+        task_id: str,
+        told: dict[str, Any],
+        options: dict[str, Any],
+    ) -> AsyncResult | None:
+        """Publish a call that has nothing out of the ordinary; None if it has."""
+        written = self._sender.write(name, args, kwargs, task_id, options)
+        if written is None:
+            return None
+        prepared = written.call
+        told["queue"], told["priority"] = prepared.decision.queue, prepared.decision.priority
+        if not prepared.ignore_result:
+            self._sender.expect_result(task_id)
+        self.publisher(prepared.vhost).publish(written.message, options.get("timeout"))
+        result = (options.get("result_cls") or self.AsyncResult)(task_id)
+        result.ignored = prepared.ignore_result
+        parent = self.current_worker_task
+        if parent and options.get("add_to_parent", True):
+            parent.add_trail(result)
         return result
 
     def _send(

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import kombu
 import pytest
+from celery import signals
 
 import laneway
 from laneway.broker import BrokerAddress
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True, params=["short", "celerys"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of a call keep the same promises; a receiver sends it Celery's own way."""
+
+    def listen(**_: Any) -> None:
+        """A receiver."""
+
+    if request.param == "celerys":
+        signals.before_task_publish.connect(listen)
+    yield
+    signals.before_task_publish.disconnect(listen)
 
 
 def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:

@@ -5,7 +5,10 @@ Each test says what breaks when it turns red: read it before raising a version i
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
+import struct
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +21,16 @@ from amqp.exceptions import MessageNacked
 from celery import Celery, Task, signals
 from celery._state import _task_stack
 from celery.app import trace
+from celery.app.amqp import AMQP
 from celery.app.task import Context
 from celery.apps.worker import Worker
+from celery.backends.base import Backend
+from celery.backends.redis import RedisBackend
 from celery.utils.quorum_queues import detect_quorum_queues
 from celery.worker import strategy
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
-from kombu.connection import ConnectionPool
 from kombu.message import Message
-from kombu.pools import ProducerPool
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from laneway import Laneway, celery_command, settings
@@ -38,7 +42,7 @@ from laneway.worker.request import JobRequest
 from support.workers import POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def make(**given: Any) -> Laneway:
@@ -269,19 +273,6 @@ def test_the_broker_connection_tells_of_alarms() -> None:
     assert told == ["connection blocked, see broker logs", "free"]
 
 
-@pytest.mark.parametrize("pool", [ConnectionPool, ProducerPool])
-def test_pools_can_be_told_to_leave_a_fork_alone(pool: Any) -> None:
-    """A forked child would close its parent's connections."""
-    assert pool.close_after_fork is True
-    connection = kombu.Connection("memory://")
-
-    class Kept(pool):
-        close_after_fork = False
-
-    kept = Kept(connection if pool is ConnectionPool else ConnectionPool(connection, 1), limit=1)
-    assert kept.close_after_fork is False
-
-
 def test_a_delay_is_a_prefix_of_the_routing_key() -> None:
     """The queue of a delayed job, or of its retry, would be read wrongly from its routing key."""
     key = calculate_routing_key(5, "low")
@@ -297,6 +288,127 @@ def test_what_is_not_to_be_declared_is_not() -> None:
     assert queue.no_declare
     assert queue.exchange.no_declare
     assert not queue.exchange._can_declare()
+
+
+# The short way of a call
+
+
+class Wire:
+    """A transport that keeps what is sent and gives what it was told to."""
+
+    connected = True
+
+    def __init__(self, *answers: tuple[int, int, bytes]) -> None:
+        self.answers, self.sent = list(answers), b""
+
+    @contextlib.contextmanager
+    def having_timeout(self, _seconds: float) -> Iterator[None]:
+        yield
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def read_frame(self) -> tuple[int, int, bytes]:
+        return self.answers.pop(0)
+
+
+def wired(*answers: tuple[int, int, bytes]) -> Any:
+    """An open channel over a :class:`Wire`."""
+    connection = amqp.Connection()
+    connection.transport = Wire(*answers)
+    connection.on_inbound_frame = connection.frame_handler_cls(
+        connection, connection.on_inbound_method
+    )
+    return amqp.Channel(connection, 1, auto_decode=False)
+
+
+def test_a_transport_is_written_and_read_by_frames() -> None:
+    """Messages that are written already could not be sent, nor their confirms read."""
+    for transport in (amqp.transport.TCPTransport, amqp.transport.SSLTransport):
+        assert parameters(transport.write) == ["s"]
+        assert parameters(transport.having_timeout) == ["timeout"]
+        assert parameters(transport.read_frame) == ["unpack"]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = amqp.transport.TCPTransport("nowhere")
+        transport.sock = ours
+        transport._setup_transport()
+        theirs.sendall(struct.pack(">BHI", 1, 7, 3) + b"abc" + b"\xce")
+        assert transport.read_frame() == (1, 7, b"abc")
+        transport.write(b"xyz")
+        assert theirs.recv(9) == b"xyz"
+        with pytest.raises(TimeoutError), transport.having_timeout(0.001):
+            transport.read_frame()
+        transport.sock = None
+
+
+def test_what_is_no_confirm_is_given_back_to_amqp() -> None:
+    """A returned message, an alarm or a closed channel would be taken for nothing."""
+    told: list[str] = []
+    channel = wired()
+    connection = channel.connection
+    assert connection.channels[1] is channel
+    connection.on_blocked = told.append
+    connection.on_inbound_frame((1, 0, struct.pack(">HH", 10, 60) + b"\x03low"))
+    assert told == ["connection blocked, see broker logs"]
+    connection.on_inbound_frame((8, 0, b""))
+    returned = struct.pack(">HHH", 60, 50, 312) + b"\x08NO_ROUTE\x04jobs\x03low"
+    connection.on_inbound_frame((1, 1, returned))
+    with pytest.raises(amqp.exceptions.AMQPError) as caught:
+        connection.on_inbound_frame((2, 1, struct.pack(">HHQH", 60, 0, 0, 0)))
+    assert caught.value.reply_code == 312
+
+
+def test_a_channel_names_its_connection_and_number() -> None:
+    """A message would be sent on another channel than the one that confirms."""
+    channel = wired()
+    assert channel.channel_id == 1
+    assert channel.connection.frame_max == 131072
+    assert parameters(amqp.Channel.confirm_select) == ["nowait"]
+
+
+def test_celery_makes_its_messages_in_one_place() -> None:
+    """A project's own protocol would be passed over."""
+    app = make()
+    assert type(app.amqp) is AMQP
+    assert app.amqp.task_protocols[2].__func__ is AMQP.as_task_v2
+    assert (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize) == (1024, 1024)
+
+
+def test_a_tasks_options_are_merged_as_we_merge_them() -> None:
+    """A call by name would lose the limits of its task."""
+    task = make().task(name="c.add", shared=False, time_limit=9)(nothing)
+    own = task._get_exec_options()
+    assert own["time_limit"] == 9
+    assert {"queue", "priority", "soft_time_limit", "expires", "serializer"} <= set(own)
+    source = inspect.getsource(Celery.send_task)
+    assert "inspect.ismethod(get_exec_options)" in source
+    assert "dict(filtered_opts, **options)" in source
+
+
+def test_what_a_message_holds_is_what_we_prepare() -> None:
+    """A header that a new Celery adds would be missing."""
+    headers, properties, body, _ = make().amqp.as_task_v2("1", "c.add")
+    assert list(headers) == [
+        "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries",
+        "timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result",
+        "replaced_task_nesting", "stamped_headers", "stamps",
+    ]  # fmt: skip
+    assert properties == {"correlation_id": "1", "reply_to": ""}
+    assert list(body[2]) == ["callbacks", "errbacks", "chain", "chord"]
+    assert parameters(Celery.send_task)[9:] == [
+        "result_cls", "expires", "publisher", "link", "link_error", "add_to_parent", "group_id",
+        "group_index", "retries", "chord", "reply_to", "time_limit", "soft_time_limit", "root_id",
+        "parent_id", "route_name", "shadow", "chain", "task_type", "replaced_task_nesting",
+        "options",
+    ]  # fmt: skip
+
+
+def test_most_backends_need_nothing_of_the_producer() -> None:
+    """Results would never arrive."""
+    assert Backend.on_task_call(None, None, "1") == {}
+    source = inspect.getsource(RedisBackend.on_task_call)
+    assert "producer" not in source.partition(":")[2]
 
 
 # The worker
