@@ -69,6 +69,11 @@ class Attempt:
                 producer.discard()
                 raise
 
+    def begin_again(self) -> None:
+        """The broker answered: the deadline runs from now."""
+        self._until = time.monotonic() + self._seconds
+        self._failures = 0
+
     def _remaining(self) -> float:
         """Seconds left, at least a millisecond so that no wait becomes endless."""
         return max(0.001, self._until - time.monotonic())

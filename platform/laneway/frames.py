@@ -38,6 +38,12 @@ unpack_answer = struct.Struct(">QB").unpack_from
 PROPERTY_FLAGS: Final = 0x8000 | 0x4000 | 0x2000 | 0x1000 | 0x0800 | 0x0400 | 0x0200 | 0x0040
 
 
+def answer(frame: tuple[int, int, bytes]) -> bytes:
+    """:data:`ACK` or :data:`NACK` if the frame is one to our channel, else something else."""
+    kind, channel, payload = frame
+    return payload[:4] if kind == _METHOD and channel == CHANNEL else b""
+
+
 def table_items(items: Mapping[str, Any]) -> bytes:
     """The inside of a table: its items without its length."""
     return bytes(dumps("F", [items])[4:])

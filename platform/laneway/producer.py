@@ -7,8 +7,10 @@ are written already (:meth:`JobProducer.transmit`). Both wait for the broker's c
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+import amqp
 import kombu
 from amqp.exceptions import MessageNacked, RecoverableConnectionError
 from kombu import serialization
@@ -72,6 +74,8 @@ class JobProducer(kombu.Producer):
         self.alarm = alarm
         self._attempt = attempt
         self._max_message_bytes = max_message_bytes
+        #: Who takes the messages that Celery composes, while they are not to be sent one by one.
+        self.into: Callable[[Publish], None] | None = None
         # The channel on which the broker was asked for confirms.
         self._confirming: Any = None
 
@@ -108,6 +112,11 @@ class JobProducer(kombu.Producer):
         if not properties.get("content_type"):
             content_type, content_encoding, body = self._write(body, serializer or "json")
             properties |= {"content_type": content_type, "content_encoding": content_encoding}
+        if self.into is not None:
+            composer = kombu.Producer(_Composer(self.connection, self.into), auto_declare=False)
+            return composer.publish(
+                body, routing_key, exchange=exchange, headers=headers, **properties
+            )
         return self._attempt(timeout).run(
             self,
             lambda remaining: super(JobProducer, self).publish(
@@ -142,8 +151,8 @@ class JobProducer(kombu.Producer):
         with transport.having_timeout(seconds):
             transport.write(message.frames(connection.frame_max))
             frame = transport.read_frame()
-        while (answer := frame[2][:4]) != frames.ACK or frame[1] != frames.CHANNEL:
-            if answer == frames.NACK and frame[1] == frames.CHANNEL:
+        while (answer := frames.answer(frame)) != frames.ACK:
+            if answer == frames.NACK:
                 raise MessageNacked
             # All else is py-amqp's: a returned message, an alarm, a heartbeat, a closed channel.
             connection.on_inbound_frame(frame)
@@ -176,3 +185,37 @@ class JobProducer(kombu.Producer):
         size = len(payload.encode() if isinstance(payload, str) else payload)
         arguments.check_size(size, self._max_message_bytes)
         return content_type, content_encoding, payload
+
+
+class _Composer:
+    """The channel of a kombu producer that composes a message and sends nothing."""
+
+    def __init__(self, client: kombu.Connection, into: Callable[[Publish], None]) -> None:
+        #: Where kombu, and packages that trace it, look for the connection.
+        self.connection = SimpleNamespace(client=client)
+        self._into = into
+
+    def prepare_message(self, body: Any, *given: Any) -> amqp.Message:
+        """What kombu's own channel makes of a message."""
+        priority, content_type, content_encoding, headers, properties = given
+        return amqp.Message(
+            body,
+            priority=priority,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            application_headers=headers,
+            **properties,
+        )
+
+    def basic_publish(
+        self, message: amqp.Message, *, exchange: str, routing_key: str, **_: Any
+    ) -> None:
+        """Take it."""
+        body = message.body
+        self._into(
+            frames.Publish(
+                frames.publish_method(exchange, routing_key),
+                message._serialize_properties(),  # noqa: SLF001 (see test_celery_contract.py)
+                body.encode() if isinstance(body, str) else body,
+            )
+        )

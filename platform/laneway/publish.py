@@ -33,7 +33,7 @@ DEFAULT_DEADLINE: Final = 10.0
 #: Bytes that one serialised job may have, if nobody says otherwise (1 MiB).
 DEFAULT_MAX_MESSAGE_BYTES: Final = 1024 * 1024
 #: Connections of a process to one virtual host, that is, publishes at the same moment.
-_POOL_SIZE: Final = 10
+POOL_SIZE: Final = 10
 
 # What a forked child inherited and must never touch: closing it would shut the parent's sockets
 # down, which is what the garbage collector would do if nothing held them.
@@ -98,7 +98,7 @@ class Publisher:
             producer = pool.take(seconds)
         except Empty as error:
             raise errors.PublishTimeout(
-                f"all {_POOL_SIZE} connections to {self.name} were in use for {seconds:g} s. "
+                f"all {POOL_SIZE} connections to {self.name} were in use for {seconds:g} s. "
                 "Nothing was sent."
             ) from error
         try:
@@ -147,7 +147,7 @@ class _Pool:
         # Those that are lent, too: after a fork nothing of them may be collected.
         self._made: list[JobProducer] = []
         self._closed = False
-        for _ in range(_POOL_SIZE):
+        for _ in range(POOL_SIZE):
             self._free.put(None)
 
     def take(self, seconds: float) -> JobProducer:

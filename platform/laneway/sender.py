@@ -10,13 +10,14 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 from celery.app.amqp import AMQP
 from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend
 
 from laneway import arguments, call, producer
 from laneway.prepared import PreparedCall, PreparedCalls
+from laneway.task import JobTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +111,29 @@ class Sender:
             group=(said.get("group_id"), said.get("group_index")),
         )
         return Written(task_id, prepared, message)
+
+    def options_of(
+        self, task: Task, args: Any, kwargs: Any, options: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """What ``apply_async`` of a task would hand to ``send_task``; None if it does more.
+
+        Raises:
+            TypeError: the task does not take these arguments.
+        """
+        kind = type(task)
+        if (
+            kind.apply_async is not JobTask.apply_async
+            or kind.shadow_name is not Task.shadow_name
+            or task._dump_pydantic_arguments is not None  # noqa: SLF001 (see test_celery_contract.py)
+            or (task.soft_time_limit and task.time_limit)
+        ):
+            return None
+        if task.typing and hasattr(task, "__header__"):
+            task.__header__(*args, **kwargs)
+        own = task._get_exec_options()  # noqa: SLF001 (see test_celery_contract.py)
+        merged = {**own, "ignore_result": task.ignore_result, **options}
+        merged["task_type"] = task
+        return merged
 
     def expect_result(self, task_id: str) -> None:
         """Tell the result backend of a job whose result will be asked for."""
