@@ -59,7 +59,7 @@ def test_many_at_once_and_their_errors(topology: BrokerAddress) -> None:
     assert len({result.id for result in results}) == 100
     assert depth(topology, "default") == 100
     with pytest.raises(TypeError, match="a task, its name or a signature"):
-        asyncio.run(app.asend(7))  # type: ignore[arg-type]
+        asyncio.run(app.asend(7))
 
 
 def test_the_loop_goes_on_while_the_broker_is_silent(topology: BrokerAddress) -> None:
@@ -109,8 +109,7 @@ def test_a_cancelled_call_that_has_begun_goes_on_to_its_end(topology: BrokerAddr
 
     async def service() -> None:
         call = asyncio.create_task(app.asend("plain.add"))
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(begun.wait, 60)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

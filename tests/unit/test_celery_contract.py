@@ -33,8 +33,9 @@ from celery.worker.request import Request
 from kombu.message import Message
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from laneway import Laneway, celery_command, settings
+from laneway import Laneway, celery_command, frames, settings
 from laneway.policy import load_policy
+from laneway.producer import _Composer
 from laneway.task import JobTask
 from laneway.worker.consumer import JobConsumer
 from laneway.worker.job_worker import JobWorker
@@ -402,6 +403,103 @@ def test_what_a_message_holds_is_what_we_prepare() -> None:
         "parent_id", "route_name", "shadow", "chain", "task_type", "replaced_task_nesting",
         "options",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"queue": "low"}, {"shadow": "x", "time_limit": None}])
+def test_a_signature_hands_over_what_apply_async_would(options: dict[str, Any]) -> None:
+    """A job of ``publish_many`` would differ from the same job of ``apply_async``."""
+    app = make()
+    app.task(name="c.add", shared=False, typing=False, time_limit=9, priority=3)(nothing)
+    task = app.tasks["c.add"]
+    handed: list[dict[str, Any]] = []
+    app.send_task = lambda *_, **given: handed.append(given)  # type: ignore[method-assign]
+    task.apply_async((1,), {}, **options)
+    ours = app._sender.options_of(task, (1,), {}, options)
+    assert ours is not None
+    own = {"task_id", "producer", "result_cls"}
+    celerys = {key: value for key, value in handed[0].items() if key not in own}
+    assert {k: v for k, v in ours.items() if v is not None} == {
+        k: v for k, v in celerys.items() if v is not None
+    }
+    assert ours["task_type"] is task
+
+
+def test_what_a_task_does_with_its_arguments_is_done() -> None:
+    """Wrong arguments would be published, and pydantic models or other names lost."""
+    app = make()
+
+    class Named(JobTask):
+        def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str:
+            return "another"
+
+    def takes_one(one: int) -> int:
+        return one
+
+    app.task(name="c.strict", shared=False)(takes_one)
+    app.task(name="c.named", shared=False, base=Named)(nothing)
+    app.task(name="c.limited", shared=False, soft_time_limit=9, time_limit=3)(nothing)
+    strict, named, limited = (app.tasks[f"c.{name}"] for name in ("strict", "named", "limited"))
+    with pytest.raises(TypeError, match="argument"):
+        app._sender.options_of(strict, (1, 2), {}, {})
+    assert app._sender.options_of(strict, (1,), {}, {}) is not None
+    assert strict._dump_pydantic_arguments is None
+    assert app._sender.options_of(named, (), {}, {}) is None
+    assert app._sender.options_of(limited, (), {}, {}) is None
+
+
+def test_kombu_composes_a_message_without_a_connection() -> None:
+    """What only Celery writes could not go with a batch."""
+    from kombu.transport.pyamqp import Channel
+
+    assert parameters(Channel.prepare_message)[:6] == [
+        "body", "priority", "content_type", "content_encoding", "headers", "properties",
+    ]  # fmt: skip
+    taken: list[Any] = []
+    connection = kombu.Connection("pyamqp://")
+    composer = kombu.Producer(_Composer(connection, taken.append), auto_declare=False)
+    composer.publish(
+        b"{}", "low", exchange="jobs", headers={"a": 1}, content_type="application/json",
+        content_encoding="utf-8", delivery_mode=2, priority=7, expiration=1.5, correlation_id="i",
+    )  # fmt: skip
+    assert composer.connection is connection
+    [publish] = taken
+    read = amqp.Message()
+    read._load_properties(60, publish.properties, 0)
+    assert read.properties == {
+        "application_headers": {"a": 1}, "content_type": "application/json", "priority": 7,
+        "content_encoding": "utf-8", "delivery_mode": 2, "expiration": "1500",
+        "correlation_id": "i",
+    }  # fmt: skip
+    assert publish.method == frames.publish_method("jobs", "low")
+    assert publish.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("event", "method", "told"),
+    [("basic_ack", 80, [(5, True)]), ("basic_nack", 120, [(5, True)])],
+)
+def test_a_channel_tells_of_confirms_that_amqp_read(event: str, method: int, told: Any) -> None:
+    """A batch would wait for ever for a confirm that py-amqp took."""
+    channel = wired()
+    heard: list[tuple[int, bool]] = []
+    channel.events[event].add(lambda *given: heard.append(given))
+    payload = struct.pack(">HHQB", 60, method, 5, 1)
+    channel.connection.on_inbound_frame((1, 1, payload))
+    assert heard == told
+
+
+def test_a_channel_tells_of_returned_messages() -> None:
+    """A job that no queue got would be taken for accepted."""
+    channel = wired()
+    heard: list[Any] = []
+    channel.events["basic_return"].add(lambda *given: heard.append(given))
+    returned = struct.pack(">HHH", 60, 50, 312) + b"\x08NO_ROUTE\x04jobs\x03low"
+    channel.connection.on_inbound_frame((1, 1, returned))
+    header = struct.pack(">HHQH", 60, 0, 0, 0x0400) + b"\x02id"
+    channel.connection.on_inbound_frame((2, 1, header))
+    [(error, exchange, key, message)] = heard
+    assert (error.reply_code, exchange, key) == (312, "jobs", "low")
+    assert message.properties["correlation_id"] == "id"
 
 
 def test_most_backends_need_nothing_of_the_producer() -> None:
