@@ -244,8 +244,6 @@ class Laneway(Celery):
         group = options.get("group_id")
         # A retry is the worker's own: it is not a call of the code that runs in the batch.
         batch = Batch.current() if "redelivered" not in options else None
-        if batch is not None:
-            batch.raise_if_ended()
         try:
             result = None
             if eta is None and countdown is None:

@@ -63,6 +63,7 @@ class Batch:
         self._refused: list[Unsettled] = []
         # What ended the batch.
         self._reason: BaseException | None = None
+        # Whether calls are taken: not after the end, and not those of whoever is being told.
         self._open = True
 
     @classmethod
@@ -165,19 +166,29 @@ class Batch:
     def accepted(self, job: Job) -> None:
         """The broker confirmed it."""
         self._accepted.add(job.position)
-        self._facts.tell("published", **_told(job))
-        if self._on_accepted is not None:
-            self._on_accepted(job.position, job.task_id)
+        with self._apart():
+            self._facts.tell("published", **_told(job))
+            if self._on_accepted is not None:
+                self._on_accepted(job.position, job.task_id)
 
     def refused(self, job: Job, error: Exception) -> None:
         """The broker refused it."""
         if isinstance(error, LanewayError):
             error.task_id = job.task_id
         self._refused.append(Unsettled(job.position, job.task_id, error))
-        self._facts.tell(
-            "refused", **_told(job), error_type=type(error).__name__, reason=str(error)
-        )
         self._end(error)
+        with self._apart():
+            reason = {"error_type": type(error).__name__, "reason": str(error)}
+            self._facts.tell("refused", **_told(job), **reason)
+
+    @contextlib.contextmanager
+    def _apart(self) -> Iterator[None]:
+        """A job that a listener publishes is no job of the batch: that is in the middle of reading."""
+        is_open, self._open = self._open, False
+        try:
+            yield
+        finally:
+            self._open = is_open
 
     # -- the end -------------------------------------------------------------------------------
 

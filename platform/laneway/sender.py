@@ -193,6 +193,8 @@ class Sender:
         return (
             type(app.amqp) is AMQP
             and getattr(maker, "__func__", None) is AMQP.as_task_v2
+            # Celery warns that it has no effect here.
+            and not app.conf.task_always_eager
             and not app.conf.task_send_sent_event
             and not app.conf.task_compression
             and type(app.backend).on_task_call in {Backend.on_task_call, RedisBackend.on_task_call}

@@ -120,6 +120,20 @@ def test_an_iterable_that_raises(topology: BrokerAddress) -> None:
     assert depth(topology, "default") == 70
 
 
+def test_an_interrupt_leaves_no_late_confirm_behind(topology: BrokerAddress) -> None:
+    app = make_app(topology)
+
+    def interrupted() -> Iterator[Any]:
+        yield from jobs(app, 500)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        app.publish_many(interrupted(), window=1000)
+    with app.publisher("jobs").producer() as producer:
+        assert not producer.__connection__.connected
+    assert app.publish_many(jobs(app, 10)).count == 10
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -408,6 +422,35 @@ def test_a_refused_job_ends_the_block(topology: BrokerAddress) -> None:
     assert account.count + len(account.refused) == account.taken
 
 
+def test_what_a_listener_publishes_is_no_job_of_the_batch(topology: BrokerAddress) -> None:
+    app = make_app(topology)
+
+    def answer(position: int, _id: str) -> None:
+        if position % 10 == 0:
+            app.send_task("plain.add", (position,), queue="low")
+
+    with app.batch(window=20, on_accepted=answer) as batch:
+        for job in jobs(app, 100):
+            job.apply_async()
+    assert batch.account.accepted == (range(100),)
+    assert depth(topology, "default") == 100
+    assert sorted(n for _, n in drain(topology, "low")) == list(range(0, 100, 10))
+
+
+def test_a_batch_that_has_ended_takes_no_more(topology: BrokerAddress) -> None:
+    app = make_app(topology)
+    with room_for(topology, "low", 5), pytest.raises(laneway.BatchIncomplete):  # noqa: PT012, SIM117
+        with app.batch(window=10) as batch:
+            with pytest.raises(laneway.BatchIncomplete):  # noqa: PT012
+                for _ in range(100_000):
+                    app.send_task("plain.add", queue="low")
+            taken = batch.account.taken
+            with pytest.raises(laneway.BatchIncomplete):
+                app.send_task("plain.add")
+            assert batch.account.taken == taken
+    assert depth(topology, "default") == 0
+
+
 def test_another_thread_is_not_in_the_batch(topology: BrokerAddress) -> None:
     import contextvars
 
@@ -440,10 +483,11 @@ def test_threads_have_batches_of_their_own(topology: BrokerAddress) -> None:
 def test_a_batch_leaves_its_connection_as_it_was(topology: BrokerAddress) -> None:
     app = make_app(topology)
     for _ in range(3):
-        app.publish_many(jobs(app, 10))
+        app.publish_many(jobs(app, 10, headers={"tenant": "celery's own way"}))
         app.send_task("plain.add")
+        app.send_task("plain.add", headers={"tenant": "celery's own way"})
     app.send_task("plain.add", queue="low")
-    assert depth(topology, "default") == 33
+    assert depth(topology, "default") == 36
 
 
 def test_tasks_that_run_eagerly_do_so_here_too(topology: BrokerAddress) -> None:

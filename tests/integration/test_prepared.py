@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from laneway import Laneway
     from laneway.broker import BrokerAddress
+    from laneway.local import PrivateRedis
 
 pytestmark = pytest.mark.integration
 
@@ -291,3 +293,44 @@ def test_a_job_keeps_the_jobs_that_it_published(topology: BrokerAddress) -> None
 
     inside_a_job(call, children=[])(app)
     assert [child.id for child in children] == [JOB_ID]
+
+
+def test_a_forked_child_is_named_in_what_it_publishes(
+    topology: BrokerAddress, reader: Reader
+) -> None:
+    app = make(topology)
+    reader.published(named_with(), app)
+
+    def fork(app: Laneway) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                named_with(kwargs={"child": os.getpid()})(app)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+    message = reader.published(fork, app)
+    child = json.loads(message.body)[1]["child"]
+    assert child != os.getpid()
+    assert message.headers["origin"].startswith(f"gen{child}@")
+
+
+@pytest.mark.parametrize("listening", [False, True], ids=["short", "celerys"])
+def test_results_are_subscribed_to_unless_they_are_ignored(
+    topology: BrokerAddress, redis: PrivateRedis, listening: bool
+) -> None:
+    app = make_app(topology, redis.url)
+    if listening:
+        signals.before_task_publish.connect(listen)
+    try:
+        with app.batch():
+            wanted = [app.send_task("plain.add", task_id="in a batch")]
+        wanted.append(app.send_task("plain.add", (1, 2)))
+        ignored = app.send_task("plain.add", (1, 2), ignore_result=True)
+    finally:
+        signals.before_task_publish.disconnect(listen)
+    subscribed = app.backend.result_consumer.subscribed_to
+    key = app.backend.get_key_for_task
+    assert {key(result.id) for result in wanted} <= subscribed
+    assert key(ignored.id) not in subscribed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -205,10 +206,13 @@ def test_a_forked_child_publishes_without_disturbing_its_parent(topology: Broker
 
     app = make_app(topology)
     app.send_task("plain.add")
+    with app.publisher("jobs").producer() as producer:
+        channel = producer.channel
     child = os.fork()
     if child == 0:
         try:
             app.send_task("plain.add")
+            gc.collect()
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -216,6 +220,9 @@ def test_a_forked_child_publishes_without_disturbing_its_parent(topology: Broker
     assert os.waitstatus_to_exitcode(status) == 0
     app.send_task("plain.add")
     assert depth(topology, "default") == 3
+    # The parent's connection is the one it had: the child did not shut it down.
+    with app.publisher("jobs").producer() as producer:
+        assert producer.channel is channel
 
 
 def test_a_group_that_is_refused_says_what_was_accepted(topology: BrokerAddress) -> None:

@@ -10,7 +10,6 @@ import pytest
 from amqp.exceptions import ChannelError, error_for_code
 
 from laneway import frames
-from laneway.attempt import Attempt
 from laneway.errors import PublishTimeout
 from laneway.frames import Publish
 from laneway.pipeline import Job, Pipeline
@@ -167,8 +166,46 @@ def test_what_is_left_is_known() -> None:
     line.leave()
 
 
-def test_an_answer_makes_the_deadline_begin_again() -> None:
-    attempt = Attempt(where="there", seconds=60)
-    attempt._until = 0
-    attempt.begin_again()
-    assert attempt._remaining() > 50
+def test_an_answer_makes_the_deadline_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=lambda _seconds: None)
+    monkeypatch.setattr("laneway.attempt.time", clock)
+    monkeypatch.setattr("laneway.pipeline.time", clock)
+    broker, heard = Broker(), Heard()
+    line = pipeline(broker, heard, deadline=10)
+    fill(line, 4)
+    read_frame = broker.read_frame
+
+    def slowly() -> Any:
+        nonlocal now
+        now += 6
+        return read_frame()
+
+    broker.read_frame = slowly  # type: ignore[method-assign]
+    broker._new_channel()
+    broker.answers = [answer(frames.ACK, 1), answer(frames.ACK, 2), OSError("gone")]
+    broker.answers += [answer(frames.ACK, 1), answer(frames.ACK, 2)]
+    line.finish()
+    assert len(heard.said) == 4
+
+
+def test_what_is_no_answer_does_not_make_the_deadline_begin_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=lambda _seconds: None)
+    monkeypatch.setattr("laneway.attempt.time", clock)
+    monkeypatch.setattr("laneway.pipeline.time", clock)
+    broker, heard = Broker(), Heard()
+    line = pipeline(broker, heard, deadline=10)
+    fill(line, 1)
+
+    def heartbeat() -> Any:
+        nonlocal now
+        now += 6
+        return (8, 0, b"")
+
+    broker.read_frame = heartbeat  # type: ignore[method-assign]
+    broker._new_channel()
+    with pytest.raises(PublishTimeout):
+        line.finish()
