@@ -1,8 +1,10 @@
 """Laneway: a priority-routed, multi-queue job platform on Celery and RabbitMQ."""
 
+from laneway.account import BatchAccount
 from laneway.app import Laneway
 from laneway.errors import (
     ArgumentsNotSerializable,
+    BatchIncomplete,
     BrokerBlocked,
     BrokerError,
     BrokerRefusedLogin,
@@ -31,11 +33,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     # The application and the policy's vocabulary
+    "BatchAccount",
     "Fact",
     "Laneway",
     "Route",
     # Errors; their tree is drawn in laneway.errors
     "ArgumentsNotSerializable",
+    "BatchIncomplete",
     "BrokerBlocked",
     "BrokerError",
     "BrokerRefusedLogin",

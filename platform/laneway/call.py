@@ -29,8 +29,8 @@ _FIXED_OPTIONS: Final[Mapping[str, tuple[object, ...]]] = {
     "delivery_mode": (2, "persistent"),
     "mandatory": (True,),
 }
-# Celery's own tasks that run another task inside: the inner task's route is the one that counts.
-_CARRIERS: Final = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
+#: Celery's own tasks that run another task inside: the inner task's route is the one that counts.
+CARRIERS: Final = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 # What the decision replaces before Celery sees the options.
 _DESTINATION: Final = frozenset(
     {"queue", "priority", "redelivered", "publisher", *_REFUSED_OPTIONS, *_FIXED_OPTIONS}
@@ -73,7 +73,7 @@ def decide(
         priority=None if again or priority is attribute_priority else priority,
         attribute_queue=attribute_queue,
         attribute_priority=attribute_priority,
-        parent_priority=_priority_of(parent),
+        parent_priority=priority_of(parent),
         kept_queue=_kept_queue(options) if again else None,
         kept_priority=priority if again else None,
     )
@@ -150,7 +150,7 @@ def _refuse_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def _routed_name(name: str, kwargs: Any) -> str:
-    if name in _CARRIERS and kwargs and "task" in kwargs:
+    if name in CARRIERS and kwargs and "task" in kwargs:
         return str(kwargs["task"]["task"])
     return name
 
@@ -159,7 +159,8 @@ def _name(queue: Any) -> str | None:
     return getattr(queue, "name", queue) or None
 
 
-def _priority_of(parent: Any) -> int | None:
+def priority_of(parent: Any) -> int | None:
+    """The priority of the job that makes a call, if there is one."""
     info = (parent.request.delivery_info or {}) if parent is not None else {}
     priority = info.get("priority")
     return priority if isinstance(priority, int) else None

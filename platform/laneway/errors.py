@@ -20,7 +20,8 @@
     │   ├── Unroutable
     │   ├── QueueFull
     │   ├── BrokerBlocked
-    │   └── PublishTimeout
+    │   ├── PublishTimeout
+    │   └── BatchIncomplete
     ├── BrokerError              managing or reading the broker failed
     └── WorkerError              a worker cannot start as asked
 
@@ -35,6 +36,8 @@ from kombu.exceptions import OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from laneway.account import BatchAccount
 
 
 class LanewayError(Exception):
@@ -143,6 +146,21 @@ class BrokerBlocked(PublishError):
 
 class PublishTimeout(PublishError):
     """The confirm did not come within the deadline."""
+
+
+class BatchIncomplete(PublishError):
+    """Not every job of a batch was accepted: ``account`` says what became of each.
+
+    The cause (``__cause__``) is what ended the batch: the first refusal, or what the caller's own
+    code raised.
+
+    Attributes:
+        account: which jobs were accepted, refused, perhaps accepted, and never sent.
+    """
+
+    def __init__(self, message: str, *, account: BatchAccount) -> None:
+        super().__init__(message, maybe_accepted=bool(account.maybe_accepted))
+        self.account = account
 
 
 class BrokerError(LanewayError):

@@ -13,186 +13,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 import weakref
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Final
 
-import kombu
-from kombu import serialization
-from kombu.connection import ConnectionPool
-from kombu.exceptions import EncodeError, LimitExceeded
-from kombu.pools import ProducerPool
-
 from laneway import errors
-from laneway.refusal import is_final, refusal
+from laneway.attempt import Attempt
+from laneway.producer import Alarm, JobProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import kombu
+
+    from laneway.frames import Publish
 
 #: Seconds that one publish may take in all, if the application does not say otherwise.
 DEFAULT_DEADLINE: Final = 10.0
 #: Bytes that one serialised job may have, if nobody says otherwise (1 MiB).
 DEFAULT_MAX_MESSAGE_BYTES: Final = 1024 * 1024
-#: Seconds that one attempt to connect may take: several must fit into a deadline.
-_CONNECT_TIMEOUT: Final = 4.0
 #: Connections of a process to one virtual host, that is, publishes at the same moment.
-_POOL_SIZE: Final = 10
+POOL_SIZE: Final = 10
 
 # What a forked child inherited and must never touch: closing it would shut the parent's sockets
 # down, which is what the garbage collector would do if nothing held them.
 _inherited: Final[list[object]] = []
 _publishers: Final[weakref.WeakSet[Publisher]] = weakref.WeakSet()
-
-
-class _Connections(ConnectionPool):
-    close_after_fork = False
-
-
-class _Producers(ProducerPool):
-    close_after_fork = False
-
-
-class JobProducer(kombu.Producer):
-    """A kombu producer that confirms, returns and times out as the platform promises.
-
-    Celery calls :meth:`publish` with everything it knows of a message; what would weaken a
-    promise (``retry``, ``declare``, ``mandatory=False``) is not passed on.
-    """
-
-    #: Set by the publisher that made this producer.
-    owner: Publisher
-
-    def publish(
-        self,
-        body: Any,
-        routing_key: str | None = None,
-        *,
-        exchange: Any = None,
-        headers: dict[str, Any] | None = None,
-        serializer: str | None = None,
-        timeout: float | None = None,
-        **properties: Any,
-    ) -> Any:
-        """Publish and wait for the confirm.
-
-        Args:
-            body: what kombu's JSON can write.
-            routing_key: the queue's name, or kombu's key for a delay.
-            exchange: a name or a ``kombu.Exchange``.
-            headers: the message's headers.
-            serializer: the name of the serializer; the platform's profile allows only JSON.
-            timeout: seconds for the whole call; the publisher's deadline if None.
-            properties: further message properties.
-
-        Raises:
-            ArgumentsNotSerializable: the body cannot be written.
-            MessageTooLarge: the written body is larger than the publisher's limit.
-            PublishError: one of its leaves, when the broker did not confirm in time.
-        """
-        for useless in ("retry", "retry_policy", "declare", "mandatory", "immediate"):
-            properties.pop(useless, None)
-        properties.pop("confirm_timeout", None)
-        if not properties.get("content_type"):
-            content_type, content_encoding, body = self._write(body, serializer or "json")
-            properties |= {"content_type": content_type, "content_encoding": content_encoding}
-        attempt = _Attempt(
-            owner=self.owner, seconds=self.owner.deadline if timeout is None else timeout
-        )
-        return attempt.run(
-            self,
-            lambda remaining: super(JobProducer, self).publish(
-                body,
-                routing_key,
-                exchange=exchange,
-                headers=headers,
-                mandatory=True,
-                retry=False,
-                timeout=remaining,
-                confirm_timeout=remaining,
-                **properties,
-            ),
-        )
-
-    def _write(self, body: Any, serializer: str) -> tuple[str, str, Any]:
-        try:
-            content_type, content_encoding, payload = serialization.dumps(body, serializer)
-        except EncodeError as error:
-            raise errors.ArgumentsNotSerializable(
-                f"expected arguments that JSON can carry, got: {error}. Pass plain values (an id "
-                "instead of an object), or convert them first. Nothing was published."
-            ) from error
-        size = len(payload.encode() if isinstance(payload, str) else payload)
-        if size > self.owner.max_message_bytes:
-            raise errors.MessageTooLarge(
-                f"expected a job of at most {self.owner.max_message_bytes} bytes, got {size}. Put "
-                "the data elsewhere and pass a reference, or raise LANEWAY_MAX_MESSAGE_BYTES. "
-                "Nothing was published."
-            )
-        return content_type, content_encoding, payload
-
-
-class _Attempt:
-    """One call of publish: tries until confirmed, refused or out of time."""
-
-    def __init__(self, *, owner: Publisher, seconds: float) -> None:
-        self.owner = owner
-        self.seconds = seconds
-        self.until = time.monotonic() + seconds
-        self.sent = False
-
-    def run(self, producer: JobProducer, send: Callable[[float], Any]) -> Any:
-        while True:
-            try:
-                self._connect(producer)
-                self._wait_while_blocked(producer)
-                self.sent = True
-                return send(self._remaining())
-            except Exception as error:
-                blocked = self.owner.blocked
-                self._discard(producer)
-                if is_final(error) or time.monotonic() >= self.until - 0.01:
-                    reason = refusal(
-                        error,
-                        where=self.owner.name,
-                        seconds=self.seconds,
-                        sent=self.sent,
-                        blocked=blocked,
-                    )
-                    if reason is error:
-                        raise
-                    raise reason from error
-                time.sleep(min(0.05, self._remaining()))
-
-    def _remaining(self) -> float:
-        """Seconds left, at least a millisecond so that no wait becomes endless."""
-        return max(0.001, self.until - time.monotonic())
-
-    def _connect(self, producer: JobProducer) -> None:
-        connection = producer.__connection__
-        if not connection.connected:
-            connection.connect_timeout = min(_CONNECT_TIMEOUT, self._remaining())
-            connection.ensure_connection(
-                interval_start=0.1,
-                interval_step=0.2,
-                interval_max=1.0,
-                timeout=self._remaining(),
-                reraise_as_library_errors=False,
-            )
-            producer.revive(connection)
-
-    def _wait_while_blocked(self, producer: JobProducer) -> None:
-        """Send nothing into an alarm: what is not sent is certainly not accepted."""
-        while self.owner.blocked is not None:
-            if time.monotonic() >= self.until:
-                raise TimeoutError
-            with contextlib.suppress(TimeoutError):
-                producer.__connection__.drain_events(timeout=min(0.1, self._remaining()))
-
-    def _discard(self, producer: JobProducer) -> None:
-        """Drop the connection: a late confirm on it would be taken for another message's."""
-        self.owner.blocked = None
-        producer.__connection__.collect()
 
 
 class Publisher:
@@ -217,76 +63,124 @@ class Publisher:
         self.name = name
         self.deadline = deadline
         self.max_message_bytes = max_message_bytes
-        #: Why the broker takes no publishes now; None while it does.
-        self.blocked: str | None = None
         self._connect = connect
-        self._pool: ProducerPool | None = None
-        self._lock = threading.Lock()
+        self._pool = _Pool(self._make_producer)
         _publishers.add(self)
 
-    @contextlib.contextmanager
-    def producer(self) -> Iterator[JobProducer]:
-        """Lend a producer.
+    def publish(self, message: Publish, seconds: float | None = None) -> None:
+        """Publish a message that is written already, and wait for the confirm.
+
+        Args:
+            message: what to send.
+            seconds: the deadline of this call; the publisher's own if None.
 
         Raises:
-            PublishTimeout: every connection is in use until the deadline.
+            PublishError: one of its leaves, when the broker did not confirm in time.
         """
+        deadline = self.deadline if seconds is None else seconds
+        attempt = Attempt(where=self.name, seconds=deadline)
+        with self.producer(deadline) as producer:
+            attempt.run(producer, lambda remaining: producer.transmit(message, remaining))
+
+    @contextlib.contextmanager
+    def producer(self, seconds: float | None = None) -> Iterator[JobProducer]:
+        """Lend a producer, which nobody else uses meanwhile.
+
+        Args:
+            seconds: how long to wait for one; the publisher's deadline if None.
+
+        Raises:
+            PublishTimeout: every connection is in use all that time.
+        """
+        seconds = self.deadline if seconds is None else seconds
+        pool = self._pool
         try:
-            producer = self._producers().acquire(block=True, timeout=self.deadline)
-        except LimitExceeded as error:
+            producer = pool.take(seconds)
+        except Empty as error:
             raise errors.PublishTimeout(
-                f"all {_POOL_SIZE} connections to {self.name} were in use for {self.deadline:g} s. "
+                f"all {POOL_SIZE} connections to {self.name} were in use for {seconds:g} s. "
                 "Nothing was sent."
             ) from error
         try:
             yield producer
         finally:
-            producer.release()
+            pool.give_back(producer)
 
     def close(self) -> None:
         """Close the connections; the next publish opens new ones."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.force_close_all()
-            pool.connections.force_close_all()
+        pool, self._pool = self._pool, _Pool(self._make_producer)
+        pool.close()
 
     def start_afresh(self) -> None:
         """Forget what was inherited from the parent process, without touching its sockets."""
-        if self._pool is not None:
-            _inherited.append(self._pool)
-        self._pool = None
-        self._lock = threading.Lock()
-        self.blocked = None
+        _inherited.append(self._pool)
+        self._pool = _Pool(self._make_producer)
 
-    def _producers(self) -> ProducerPool:
-        with self._lock:
-            if self._pool is None:
-                self._pool = self._make_pool()
-            return self._pool
-
-    def _make_pool(self) -> ProducerPool:
+    def _make_producer(self) -> JobProducer:
+        alarm = Alarm()
         connection = self._connect(
             {
                 "confirm_publish": True,
-                "on_blocked": self._note_blocked,
-                "on_unblocked": self._note_unblocked,
+                "on_blocked": alarm.on_blocked,
+                "on_unblocked": alarm.on_unblocked,
             }
         )
+        return JobProducer(
+            connection,
+            alarm=alarm,
+            attempt=lambda seconds: Attempt(
+                where=self.name, seconds=self.deadline if seconds is None else seconds
+            ),
+            max_message_bytes=self.max_message_bytes,
+        )
 
-        def make(channel: Any) -> JobProducer:
-            producer = JobProducer(channel, auto_declare=False)
-            producer.owner = self
+
+class _Pool:
+    """Producers, each lent to one caller at a time; the last one used first.
+
+    kombu's own pool makes a producer's channel anew each time that it is lent.
+    """
+
+    def __init__(self, make: Callable[[], JobProducer]) -> None:
+        self._make = make
+        self._free: LifoQueue[JobProducer | None] = LifoQueue()
+        # Those that are lent, too: after a fork nothing of them may be collected.
+        self._made: list[JobProducer] = []
+        self._closed = False
+        for _ in range(POOL_SIZE):
+            self._free.put(None)
+
+    def take(self, seconds: float) -> JobProducer:
+        """Wait for one.
+
+        Raises:
+            Empty: none was free in time.
+        """
+        producer = self._free.get(timeout=seconds)
+        if producer is not None:
             return producer
+        try:
+            producer = self._make()
+        except BaseException:
+            self._free.put(None)
+            raise
+        self._made.append(producer)
+        return producer
 
-        connections = _Connections(connection, limit=_POOL_SIZE)
-        return _Producers(connections, limit=_POOL_SIZE, Producer=make)
+    def give_back(self, producer: JobProducer) -> None:
+        """The caller uses it no longer."""
+        self._free.put(producer)
+        if self._closed:
+            self.close()
 
-    def _note_blocked(self, reason: str) -> None:
-        self.blocked = reason
-
-    def _note_unblocked(self) -> None:
-        self.blocked = None
+    def close(self) -> None:
+        """Close those that are free now, and the others when they come back."""
+        self._closed = True
+        with contextlib.suppress(Empty):
+            while True:
+                producer = self._free.get_nowait()
+                if producer is not None:
+                    producer.__connection__.release()
 
 
 def _start_afresh_in_child() -> None:

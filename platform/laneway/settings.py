@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from laneway.policy import Policy
 
+#: AMQP's word for "survives a restart of the broker".
+DELIVERY_MODE: Final = 2
+
 #: Settings with one right value, each with the reason that an error shows.
 FIXED: Final[Mapping[str, tuple[Any, str]]] = {
     "task_protocol": (2, "the platform reads what version 1 does not carry"),
@@ -32,7 +35,10 @@ FIXED: Final[Mapping[str, tuple[Any, str]]] = {
     "task_create_missing_queues": (False, "a typo must never create a queue"),
     "task_default_exchange": (JOBS_EXCHANGE, "one topic exchange per virtual host"),
     "task_default_exchange_type": ("topic", "delays in the broker need a topic exchange"),
-    "task_default_delivery_mode": (2, "an accepted job survives a restart of the broker"),
+    "task_default_delivery_mode": (
+        DELIVERY_MODE,
+        "an accepted job survives a restart of the broker",
+    ),
     "task_queue_max_priority": (None, "quorum queues refuse x-max-priority"),
     "task_default_priority": (None, "routing.py decides the priority"),
     "task_inherit_parent_priority": (False, "the router inherits the priority itself"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import kombu
 import pytest
+from celery import signals
 
 import laneway
 from laneway.broker import BrokerAddress
-from laneway.broker.management import Management
+from support.brokers import depth, elsewhere, port_of, room_for
 from support.proxy import Proxy
 from support.workers import make_app
 
@@ -24,50 +24,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:
-    with kombu.Connection(address.kombu_urls(kind)) as connection:  # type: ignore[arg-type]
-        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+@pytest.fixture(autouse=True, params=["short", "celerys"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of a call keep the same promises; a receiver sends it Celery's own way."""
 
+    def listen(**_: Any) -> None:
+        """A receiver."""
 
-def elsewhere(address: BrokerAddress, **changes: object) -> BrokerAddress:
-    """The same broker under another user, password or port."""
-    url = urlsplit(address.urls[0])
-    parts = {"user": url.username, "password": url.password, "port": url.port, **changes}
-    return BrokerAddress(
-        urls=(f"amqp://{parts['user']}:{parts['password']}@127.0.0.1:{parts['port']}",),
-        management_url=None,
-        vhost_prefix=str(parts.get("prefix", address.vhost_prefix)),
-    )
-
-
-@contextmanager
-def room_for(address: BrokerAddress, queue: str, messages: int) -> Iterator[None]:
-    """Let a queue hold only so many messages for a while."""
-    vhost = address.vhost("jobs")
-    with Management(address) as management:
-        [before] = [p for p in management.policies(vhost) if p.name == f"laneway.{queue}"]
-
-        def put(definition: dict[str, Any]) -> None:
-            management.put_policy(
-                vhost,
-                before.name,
-                pattern=before.pattern,
-                definition=definition,
-                priority=before.priority,
-                apply_to=before.apply_to,
-            )
-
-        put({**before.definition, "max-length": messages})
-        try:
-            yield
-        finally:
-            put(dict(before.definition))
-
-
-def port_of(address: BrokerAddress) -> int:
-    port = urlsplit(address.urls[0]).port
-    assert port
-    return port
+    if request.param == "celerys":
+        signals.before_task_publish.connect(listen)
+    yield
+    signals.before_task_publish.disconnect(listen)
 
 
 def free_port() -> int:
@@ -239,10 +206,13 @@ def test_a_forked_child_publishes_without_disturbing_its_parent(topology: Broker
 
     app = make_app(topology)
     app.send_task("plain.add")
+    with app.publisher("jobs").producer() as producer:
+        channel = producer.channel
     child = os.fork()
     if child == 0:
         try:
             app.send_task("plain.add")
+            gc.collect()
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -250,6 +220,9 @@ def test_a_forked_child_publishes_without_disturbing_its_parent(topology: Broker
     assert os.waitstatus_to_exitcode(status) == 0
     app.send_task("plain.add")
     assert depth(topology, "default") == 3
+    # The parent's connection is the one it had: the child did not shut it down.
+    with app.publisher("jobs").producer() as producer:
+        assert producer.channel is channel
 
 
 def test_a_group_that_is_refused_says_what_was_accepted(topology: BrokerAddress) -> None:

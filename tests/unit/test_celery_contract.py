@@ -5,7 +5,10 @@ Each test says what breaks when it turns red: read it before raising a version i
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
+import struct
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +21,21 @@ from amqp.exceptions import MessageNacked
 from celery import Celery, Task, signals
 from celery._state import _task_stack
 from celery.app import trace
+from celery.app.amqp import AMQP
 from celery.app.task import Context
 from celery.apps.worker import Worker
+from celery.backends.base import Backend
+from celery.backends.redis import RedisBackend
 from celery.utils.quorum_queues import detect_quorum_queues
 from celery.worker import strategy
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
-from kombu.connection import ConnectionPool
 from kombu.message import Message
-from kombu.pools import ProducerPool
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from laneway import Laneway, celery_command, settings
+from laneway import Laneway, celery_command, frames, settings
 from laneway.policy import load_policy
+from laneway.producer import _Composer
 from laneway.task import JobTask
 from laneway.worker.consumer import JobConsumer
 from laneway.worker.job_worker import JobWorker
@@ -38,7 +43,7 @@ from laneway.worker.request import JobRequest
 from support.workers import POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def make(**given: Any) -> Laneway:
@@ -269,19 +274,6 @@ def test_the_broker_connection_tells_of_alarms() -> None:
     assert told == ["connection blocked, see broker logs", "free"]
 
 
-@pytest.mark.parametrize("pool", [ConnectionPool, ProducerPool])
-def test_pools_can_be_told_to_leave_a_fork_alone(pool: Any) -> None:
-    """A forked child would close its parent's connections."""
-    assert pool.close_after_fork is True
-    connection = kombu.Connection("memory://")
-
-    class Kept(pool):
-        close_after_fork = False
-
-    kept = Kept(connection if pool is ConnectionPool else ConnectionPool(connection, 1), limit=1)
-    assert kept.close_after_fork is False
-
-
 def test_a_delay_is_a_prefix_of_the_routing_key() -> None:
     """The queue of a delayed job, or of its retry, would be read wrongly from its routing key."""
     key = calculate_routing_key(5, "low")
@@ -297,6 +289,224 @@ def test_what_is_not_to_be_declared_is_not() -> None:
     assert queue.no_declare
     assert queue.exchange.no_declare
     assert not queue.exchange._can_declare()
+
+
+# The short way of a call
+
+
+class Wire:
+    """A transport that keeps what is sent and gives what it was told to."""
+
+    connected = True
+
+    def __init__(self, *answers: tuple[int, int, bytes]) -> None:
+        self.answers, self.sent = list(answers), b""
+
+    @contextlib.contextmanager
+    def having_timeout(self, _seconds: float) -> Iterator[None]:
+        yield
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def read_frame(self) -> tuple[int, int, bytes]:
+        return self.answers.pop(0)
+
+
+def wired(*answers: tuple[int, int, bytes]) -> Any:
+    """An open channel over a :class:`Wire`."""
+    connection = amqp.Connection()
+    connection.transport = Wire(*answers)
+    connection.on_inbound_frame = connection.frame_handler_cls(
+        connection, connection.on_inbound_method
+    )
+    return amqp.Channel(connection, 1, auto_decode=False)
+
+
+def test_a_transport_is_written_and_read_by_frames() -> None:
+    """Messages that are written already could not be sent, nor their confirms read."""
+    for transport in (amqp.transport.TCPTransport, amqp.transport.SSLTransport):
+        assert parameters(transport.write) == ["s"]
+        assert parameters(transport.having_timeout) == ["timeout"]
+        assert parameters(transport.read_frame) == ["unpack"]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = amqp.transport.TCPTransport("nowhere")
+        transport.sock = ours
+        transport._setup_transport()
+        theirs.sendall(struct.pack(">BHI", 1, 7, 3) + b"abc" + b"\xce")
+        assert transport.read_frame() == (1, 7, b"abc")
+        transport.write(b"xyz")
+        assert theirs.recv(9) == b"xyz"
+        with pytest.raises(TimeoutError), transport.having_timeout(0.001):
+            transport.read_frame()
+        transport.sock = None
+
+
+def test_what_is_no_confirm_is_given_back_to_amqp() -> None:
+    """A returned message, an alarm or a closed channel would be taken for nothing."""
+    told: list[str] = []
+    channel = wired()
+    connection = channel.connection
+    assert connection.channels[1] is channel
+    connection.on_blocked = told.append
+    connection.on_inbound_frame((1, 0, struct.pack(">HH", 10, 60) + b"\x03low"))
+    assert told == ["connection blocked, see broker logs"]
+    connection.on_inbound_frame((8, 0, b""))
+    returned = struct.pack(">HHH", 60, 50, 312) + b"\x08NO_ROUTE\x04jobs\x03low"
+    connection.on_inbound_frame((1, 1, returned))
+    with pytest.raises(amqp.exceptions.AMQPError) as caught:
+        connection.on_inbound_frame((2, 1, struct.pack(">HHQH", 60, 0, 0, 0)))
+    assert caught.value.reply_code == 312
+
+
+def test_a_channel_names_its_connection_and_number() -> None:
+    """A message would be sent on another channel than the one that confirms."""
+    channel = wired()
+    assert channel.channel_id == 1
+    assert channel.connection.frame_max == 131072
+    assert parameters(amqp.Channel.confirm_select) == ["nowait"]
+
+
+def test_celery_makes_its_messages_in_one_place() -> None:
+    """A project's own protocol would be passed over."""
+    app = make()
+    assert type(app.amqp) is AMQP
+    assert app.amqp.task_protocols[2].__func__ is AMQP.as_task_v2
+    assert (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize) == (1024, 1024)
+
+
+def test_a_tasks_options_are_merged_as_we_merge_them() -> None:
+    """A call by name would lose the limits of its task."""
+    task = make().task(name="c.add", shared=False, time_limit=9)(nothing)
+    own = task._get_exec_options()
+    assert own["time_limit"] == 9
+    assert {"queue", "priority", "soft_time_limit", "expires", "serializer"} <= set(own)
+    source = inspect.getsource(Celery.send_task)
+    assert "inspect.ismethod(get_exec_options)" in source
+    assert "dict(filtered_opts, **options)" in source
+
+
+def test_what_a_message_holds_is_what_we_prepare() -> None:
+    """A header that a new Celery adds would be missing."""
+    headers, properties, body, _ = make().amqp.as_task_v2("1", "c.add")
+    assert list(headers) == [
+        "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries",
+        "timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result",
+        "replaced_task_nesting", "stamped_headers", "stamps",
+    ]  # fmt: skip
+    assert properties == {"correlation_id": "1", "reply_to": ""}
+    assert list(body[2]) == ["callbacks", "errbacks", "chain", "chord"]
+    assert parameters(Celery.send_task)[9:] == [
+        "result_cls", "expires", "publisher", "link", "link_error", "add_to_parent", "group_id",
+        "group_index", "retries", "chord", "reply_to", "time_limit", "soft_time_limit", "root_id",
+        "parent_id", "route_name", "shadow", "chain", "task_type", "replaced_task_nesting",
+        "options",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"queue": "low"}, {"shadow": "x", "time_limit": None}])
+def test_a_signature_hands_over_what_apply_async_would(options: dict[str, Any]) -> None:
+    """A job of ``publish_many`` would differ from the same job of ``apply_async``."""
+    app = make()
+    app.task(name="c.add", shared=False, typing=False, time_limit=9, priority=3)(nothing)
+    task = app.tasks["c.add"]
+    handed: list[dict[str, Any]] = []
+    app.send_task = lambda *_, **given: handed.append(given)  # type: ignore[method-assign]
+    task.apply_async((1,), {}, **options)
+    ours = app._sender.options_of(task, (1,), {}, options)
+    assert ours is not None
+    own = {"task_id", "producer", "result_cls"}
+    celerys = {key: value for key, value in handed[0].items() if key not in own}
+    assert {k: v for k, v in ours.items() if v is not None} == {
+        k: v for k, v in celerys.items() if v is not None
+    }
+    assert ours["task_type"] is task
+
+
+def test_what_a_task_does_with_its_arguments_is_done() -> None:
+    """Wrong arguments would be published, and pydantic models or other names lost."""
+    app = make()
+
+    class Named(JobTask):
+        def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str:
+            return "another"
+
+    def takes_one(one: int) -> int:
+        return one
+
+    app.task(name="c.strict", shared=False)(takes_one)
+    app.task(name="c.named", shared=False, base=Named)(nothing)
+    app.task(name="c.limited", shared=False, soft_time_limit=9, time_limit=3)(nothing)
+    strict, named, limited = (app.tasks[f"c.{name}"] for name in ("strict", "named", "limited"))
+    with pytest.raises(TypeError, match="argument"):
+        app._sender.options_of(strict, (1, 2), {}, {})
+    assert app._sender.options_of(strict, (1,), {}, {}) is not None
+    assert strict._dump_pydantic_arguments is None
+    assert app._sender.options_of(named, (), {}, {}) is None
+    assert app._sender.options_of(limited, (), {}, {}) is None
+
+
+def test_kombu_composes_a_message_without_a_connection() -> None:
+    """What only Celery writes could not go with a batch."""
+    from kombu.transport.pyamqp import Channel
+
+    assert parameters(Channel.prepare_message)[:6] == [
+        "body", "priority", "content_type", "content_encoding", "headers", "properties",
+    ]  # fmt: skip
+    taken: list[Any] = []
+    connection = kombu.Connection("pyamqp://")
+    composer = kombu.Producer(_Composer(connection, taken.append), auto_declare=False)
+    composer.publish(
+        b"{}", "low", exchange="jobs", headers={"a": 1}, content_type="application/json",
+        content_encoding="utf-8", delivery_mode=2, priority=7, expiration=1.5, correlation_id="i",
+    )  # fmt: skip
+    assert composer.connection is connection
+    [publish] = taken
+    read = amqp.Message()
+    read._load_properties(60, publish.properties, 0)
+    assert read.properties == {
+        "application_headers": {"a": 1}, "content_type": "application/json", "priority": 7,
+        "content_encoding": "utf-8", "delivery_mode": 2, "expiration": "1500",
+        "correlation_id": "i",
+    }  # fmt: skip
+    assert publish.method == frames.publish_method("jobs", "low")
+    assert publish.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("event", "method", "told"),
+    [("basic_ack", 80, [(5, True)]), ("basic_nack", 120, [(5, True)])],
+)
+def test_a_channel_tells_of_confirms_that_amqp_read(event: str, method: int, told: Any) -> None:
+    """A batch would wait for ever for a confirm that py-amqp took."""
+    channel = wired()
+    heard: list[tuple[int, bool]] = []
+    channel.events[event].add(lambda *given: heard.append(given))
+    payload = struct.pack(">HHQB", 60, method, 5, 1)
+    channel.connection.on_inbound_frame((1, 1, payload))
+    assert heard == told
+
+
+def test_a_channel_tells_of_returned_messages() -> None:
+    """A job that no queue got would be taken for accepted."""
+    channel = wired()
+    heard: list[Any] = []
+    channel.events["basic_return"].add(lambda *given: heard.append(given))
+    returned = struct.pack(">HHH", 60, 50, 312) + b"\x08NO_ROUTE\x04jobs\x03low"
+    channel.connection.on_inbound_frame((1, 1, returned))
+    header = struct.pack(">HHQH", 60, 0, 0, 0x0400) + b"\x02id"
+    channel.connection.on_inbound_frame((2, 1, header))
+    [(error, exchange, key, message)] = heard
+    assert (error.reply_code, exchange, key) == (312, "jobs", "low")
+    assert message.properties["correlation_id"] == "id"
+
+
+def test_most_backends_need_nothing_of_the_producer() -> None:
+    """Results would never arrive."""
+    assert Backend.on_task_call(None, None, "1") == {}
+    source = inspect.getsource(RedisBackend.on_task_call)
+    assert "producer" not in source.partition(":")[2]
 
 
 # The worker

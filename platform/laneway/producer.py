@@ -1,0 +1,221 @@
+"""One connection that publishes, confirmed: kombu's producer, kept to the platform's promises.
+
+It sends in two ways: what Celery and kombu compose (:meth:`JobProducer.publish`), and messages that
+are written already (:meth:`JobProducer.transmit`). Both wait for the broker's confirm.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import amqp
+import kombu
+from amqp.exceptions import MessageNacked, RecoverableConnectionError
+from kombu import serialization
+from kombu.exceptions import EncodeError
+
+from laneway import arguments, frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from laneway.attempt import Attempt
+    from laneway.frames import Publish
+
+# What kombu's publish is, as long as no tracing package has put its own in its place.
+_KOMBUS_PUBLISH: Final = kombu.Producer.publish
+
+
+def is_kombus_own() -> bool:
+    """Whether kombu's ``publish`` is untouched: a package that wrapped it wants to be called."""
+    return kombu.Producer.publish is _KOMBUS_PUBLISH and not hasattr(_KOMBUS_PUBLISH, "__wrapped__")
+
+
+class Alarm:
+    """Whether the broker takes publishes on one connection, as the broker last said."""
+
+    def __init__(self) -> None:
+        #: Why it takes none now; None while it does.
+        self.reason: str | None = None
+
+    def on_blocked(self, reason: str) -> None:
+        """The broker's memory or disk alarm went on."""
+        self.reason = reason
+
+    def on_unblocked(self) -> None:
+        """It is over."""
+        self.reason = None
+
+
+class JobProducer(kombu.Producer):
+    """A kombu producer that confirms, returns and times out as the platform promises.
+
+    Celery calls :meth:`publish` with everything it knows of a message; what would weaken a
+    promise (``retry``, ``declare``, ``mandatory=False``) is not passed on.
+
+    Args:
+        connection: lazy; it belongs to this producer alone.
+        alarm: what the connection tells of alarms.
+        attempt: starts an attempt that may take so many seconds (None: the usual deadline).
+        max_message_bytes: the largest serialised job.
+    """
+
+    def __init__(
+        self,
+        connection: kombu.Connection,
+        *,
+        alarm: Alarm,
+        attempt: Callable[[float | None], Attempt],
+        max_message_bytes: int,
+    ) -> None:
+        super().__init__(connection, auto_declare=False)
+        self.alarm = alarm
+        self._attempt = attempt
+        self._max_message_bytes = max_message_bytes
+        #: Who takes the messages that Celery composes, while they are not to be sent one by one.
+        self.into: Callable[[Publish], None] | None = None
+        # The channel on which the broker was asked for confirms.
+        self._confirming: Any = None
+
+    def publish(
+        self,
+        body: Any,
+        routing_key: str | None = None,
+        *,
+        exchange: Any = None,
+        headers: dict[str, Any] | None = None,
+        serializer: str | None = None,
+        timeout: float | None = None,
+        **properties: Any,
+    ) -> Any:
+        """Publish and wait for the confirm.
+
+        Args:
+            body: what kombu's JSON can write.
+            routing_key: the queue's name, or kombu's key for a delay.
+            exchange: a name or a ``kombu.Exchange``.
+            headers: the message's headers.
+            serializer: the name of the serializer; the platform's profile allows only JSON.
+            timeout: seconds for the whole call; the publisher's deadline if None.
+            properties: further message properties.
+
+        Raises:
+            ArgumentsNotSerializable: the body cannot be written.
+            MessageTooLarge: the written body is larger than the publisher's limit.
+            PublishError: one of its leaves, when the broker did not confirm in time.
+        """
+        for useless in ("retry", "retry_policy", "declare", "mandatory", "immediate"):
+            properties.pop(useless, None)
+        properties.pop("confirm_timeout", None)
+        if not properties.get("content_type"):
+            content_type, content_encoding, body = self._write(body, serializer or "json")
+            properties |= {"content_type": content_type, "content_encoding": content_encoding}
+        if self.into is not None:
+            composer = kombu.Producer(_Composer(self.connection, self.into), auto_declare=False)
+            return composer.publish(
+                body, routing_key, exchange=exchange, headers=headers, **properties
+            )
+        return self._attempt(timeout).run(
+            self,
+            lambda remaining: super(JobProducer, self).publish(
+                body,
+                routing_key,
+                exchange=exchange,
+                headers=headers,
+                mandatory=True,
+                retry=False,
+                timeout=remaining,
+                confirm_timeout=remaining,
+                **properties,
+            ),
+        )
+
+    def transmit(self, message: Publish, seconds: float) -> None:
+        """Send a message that is written already, once, and wait for the confirm.
+
+        Args:
+            message: it has never been sent, or its confirm never came.
+            seconds: how long it may take.
+
+        Raises:
+            TimeoutError: not sent or not confirmed in time.
+            MessageNacked: the queue refuses it.
+            OSError: the connection is lost.
+            amqp.AMQPError: the broker's own words.
+        """
+        until = time.monotonic() + seconds
+        connection = self.confirming().connection
+        transport = connection.transport
+        with transport.having_timeout(seconds):
+            transport.write(message.frames(connection.frame_max))
+            frame = transport.read_frame()
+        while (answer := frames.answer(frame)) != frames.ACK:
+            if answer == frames.NACK:
+                raise MessageNacked
+            # All else is py-amqp's: a returned message, an alarm, a heartbeat, a closed channel.
+            connection.on_inbound_frame(frame)
+            with connection.transport.having_timeout(max(0.001, until - time.monotonic())):
+                frame = connection.transport.read_frame()
+
+    def discard(self) -> None:
+        """Drop the connection: a late confirm on it would be taken for another message's."""
+        self.alarm.reason = None
+        self._confirming = None
+        self.__connection__.collect()
+
+    def confirming(self) -> Any:
+        """The open channel, on which the broker confirms; the connection must be there."""
+        channel = self.channel
+        if channel is not self._confirming:
+            if channel.channel_id != frames.CHANNEL:
+                raise RecoverableConnectionError(f"a fresh connection's channel {channel!r}")
+            channel.confirm_select()
+            self._confirming = channel
+        if channel.connection is None:
+            raise RecoverableConnectionError("the connection was closed")
+        return channel
+
+    def _write(self, body: Any, serializer: str) -> tuple[str, str, Any]:
+        try:
+            content_type, content_encoding, payload = serialization.dumps(body, serializer)
+        except EncodeError as error:
+            raise arguments.not_serializable(error) from error
+        size = len(payload.encode() if isinstance(payload, str) else payload)
+        arguments.check_size(size, self._max_message_bytes)
+        return content_type, content_encoding, payload
+
+
+class _Composer:
+    """The channel of a kombu producer that composes a message and sends nothing."""
+
+    def __init__(self, client: kombu.Connection, into: Callable[[Publish], None]) -> None:
+        #: Where kombu, and packages that trace it, look for the connection.
+        self.connection = SimpleNamespace(client=client)
+        self._into = into
+
+    def prepare_message(self, body: Any, *given: Any) -> amqp.Message:
+        """What kombu's own channel makes of a message."""
+        priority, content_type, content_encoding, headers, properties = given
+        return amqp.Message(
+            body,
+            priority=priority,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            application_headers=headers,
+            **properties,
+        )
+
+    def basic_publish(
+        self, message: amqp.Message, *, exchange: str, routing_key: str, **_: Any
+    ) -> None:
+        """Take it."""
+        body = message.body
+        self._into(
+            frames.Publish(
+                frames.publish_method(exchange, routing_key),
+                message._serialize_properties(),  # noqa: SLF001 (see test_celery_contract.py)
+                body.encode() if isinstance(body, str) else body,
+            )
+        )

@@ -1,0 +1,236 @@
+"""The short way of a call: from what the caller said to a message, with little more than its own.
+
+What a short call cannot have (callbacks, stamps, an ETA, receivers of Celery's publish signals …)
+goes Celery's own way; :meth:`Sender.write` says so by returning None, before anything was done.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from celery import Celery, Task, signals
+from celery.app.amqp import AMQP
+from celery.backends.base import Backend
+from celery.backends.redis import RedisBackend
+
+from laneway import arguments, call, producer
+from laneway.prepared import PreparedCall, PreparedCalls
+from laneway.task import JobTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from laneway.app import Laneway
+    from laneway.frames import Publish
+
+# Part of the shape of a call: what is prepared depends on their values.
+_SHAPE: Final = ("queue", "priority", "time_limit", "soft_time_limit", "ignore_result", "shadow")
+# Each call's own.
+_OWN: Final = frozenset(
+    {"group_id", "group_index", "root_id", "parent_id", "result_cls", "task_type", "add_to_parent",
+     "timeout"}
+)  # fmt: skip
+# What says nothing else than what is so anyway.
+_USUAL: Final[Mapping[str, tuple[Any, ...]]] = {
+    "serializer": ("json", "application/json"),
+    "delivery_mode": (2, "persistent"),
+    "mandatory": (True,),
+    "retries": (0,),
+    "replaced_task_nesting": (0,),
+    "link": (),
+    "link_error": (),
+}
+_KNOWN: Final = frozenset({*_SHAPE, *_OWN})
+# Characters of an id whose bytes are sure to fit into a property.
+_LONGEST_ID: Final = 60
+_TEXT_OR_NONE: Final = frozenset({str, type(None)})
+_SIGNALS: Final = (
+    signals.before_task_publish,
+    signals.after_task_publish,
+    signals.task_sent,
+)
+# What the short way replaces, as long as no tracing package has put its own in its place.
+_CELERYS_SEND_TASK: Final = Celery.send_task
+
+
+class Written(NamedTuple):
+    """A job whose message is written."""
+
+    task_id: str
+    call: PreparedCall
+    message: Publish
+
+
+class Sender:
+    """Writes the messages of an application's calls.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: Laneway) -> None:
+        self._app = app
+        self._calls = PreparedCalls()
+
+    def write(
+        self, name: str, args: Any, kwargs: Any, task_id: str, options: dict[str, Any]
+    ) -> Written | None:
+        """The message of a call; None if the call must go Celery's own way.
+
+        Raises:
+            CallError: the call is wrong; one of the leaves says what.
+        """
+        if not _nobody_listens():
+            return None
+        args, kwargs = args or (), kwargs or {}
+        if type(kwargs) is not dict or type(args) not in {tuple, list}:
+            return None
+        app = self._app
+        task = app.tasks.get(name)
+        said = options if "task_type" in options else _with_the_tasks_own(task, options)
+        if said is None or not _is_short(said, task_id):
+            return None
+        parent = app.current_worker_task
+        prepared = self._prepare(name, kwargs, task_id, options, said, task, parent)
+        if prepared is None:
+            return None
+        root_id, parent_id = said.get("root_id"), said.get("parent_id")
+        if parent and not (root_id and parent_id):
+            root_id = root_id or parent.request.root_id or parent.request.id
+            parent_id = parent_id or parent.request.id
+        message = prepared.write(
+            task_id,
+            args,
+            kwargs,
+            root_id=root_id or task_id,
+            parent_id=parent_id,
+            reply_to=app.thread_oid,
+            ready_at=round(time.time(), 6),
+            group=(said.get("group_id"), said.get("group_index")),
+        )
+        return Written(task_id, prepared, message)
+
+    def options_of(
+        self, task: Task, args: Any, kwargs: Any, options: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """What ``apply_async`` of a task would hand to ``send_task``; None if it does more.
+
+        Raises:
+            TypeError: the task does not take these arguments.
+        """
+        kind = type(task)
+        if (
+            kind.apply_async is not JobTask.apply_async
+            or kind.shadow_name is not Task.shadow_name
+            or task._dump_pydantic_arguments is not None  # noqa: SLF001 (see test_celery_contract.py)
+            or (task.soft_time_limit and task.time_limit)
+        ):
+            return None
+        if task.typing and hasattr(task, "__header__"):
+            task.__header__(*args, **kwargs)
+        own = task._get_exec_options()  # noqa: SLF001 (see test_celery_contract.py)
+        merged = {**own, "ignore_result": task.ignore_result, **options}
+        merged["task_type"] = task
+        return merged
+
+    def expect_result(self, task_id: str) -> None:
+        """Tell the result backend of a job whose result will be asked for."""
+        backend = self._app.backend
+        if type(backend).on_task_call is not Backend.on_task_call:
+            backend.on_task_call(None, task_id)
+
+    def _prepare(
+        self,
+        name: str,
+        kwargs: dict[str, Any],
+        task_id: str,
+        options: dict[str, Any],
+        said: dict[str, Any],
+        task: Any,
+        parent: Any,
+    ) -> PreparedCall | None:
+        values = tuple([said.get(option) for option in _SHAPE])
+        around = (
+            name,
+            getattr(task, "queue", None),
+            getattr(task, "priority", None),
+            call.priority_of(parent),
+        )
+        # Equal is not the same: 1, 1.0 and True differ in a message.
+        shape = (values, around, tuple([type(value) for value in (*values, *around)]))
+        try:
+            prepared = self._calls.get(shape)
+        except TypeError:  # a value that cannot be a key, such as a list
+            return None
+        if prepared is None:
+            if name in call.CARRIERS or not self._is_plain():
+                return None
+            decision = self._app.decide(name, kwargs, task_id=task_id, **options)
+            prepared = self._make(decision, said)
+            self._calls.keep(shape, prepared)
+        return prepared
+
+    def _make(self, decision: Any, said: dict[str, Any]) -> PreparedCall:
+        app = self._app
+        return PreparedCall(
+            decision=decision,
+            vhost=app.policy.queues[decision.queue].vhost,
+            shadow=said.get("shadow"),
+            time_limit=said.get("time_limit"),
+            soft_time_limit=said.get("soft_time_limit"),
+            ignore_result=said.get("ignore_result"),
+            text_lengths=(app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize),
+            text_levels=app.conf.task_repr_maxlevels,
+            max_bytes=app.max_message_bytes,
+        )
+
+    def _is_plain(self) -> bool:
+        """Whether the application sends as Celery does, with nothing of the project's own."""
+        app = self._app
+        maker = app.amqp.task_protocols[2]
+        return (
+            type(app.amqp) is AMQP
+            and getattr(maker, "__func__", None) is AMQP.as_task_v2
+            # Celery warns that it has no effect here.
+            and not app.conf.task_always_eager
+            and not app.conf.task_send_sent_event
+            and not app.conf.task_compression
+            and type(app.backend).on_task_call in {Backend.on_task_call, RedisBackend.on_task_call}
+            and arguments.is_kombus_json()
+        )
+
+
+def _nobody_listens() -> bool:
+    """Whether nobody wants to see, or to change, what is published."""
+    return (
+        not any(signal.receivers for signal in _SIGNALS)
+        and Celery.send_task is _CELERYS_SEND_TASK
+        and producer.is_kombus_own()
+    )
+
+
+def _with_the_tasks_own(task: Any, options: dict[str, Any]) -> dict[str, Any] | None:
+    """The options of ``send_task`` with those of the task, as Celery merges them."""
+    own = getattr(task, "_get_exec_options", None)
+    if own is None:
+        return options
+    if not inspect.ismethod(own):
+        return None
+    return {**{key: value for key, value in own().items() if value is not None}, **options}
+
+
+def _is_short(said: dict[str, Any], task_id: str) -> bool:
+    """Whether nothing is asked for that only Celery's own way does."""
+    for option, value in said.items():
+        if value is None or option in _KNOWN:
+            continue
+        if option not in _USUAL or (value and value not in _USUAL[option]):
+            return False
+    # None is a value of its own for these two.
+    if said.get("retries", 0) is None or said.get("replaced_task_nesting", 0) is None:
+        return False
+    if type(task_id) is not str or len(task_id) > _LONGEST_ID:
+        return False
+    return all(type(said.get(one)) in _TEXT_OR_NONE for one in ("root_id", "parent_id"))

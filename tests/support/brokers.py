@@ -1,0 +1,63 @@
+"""A broker seen from outside: how deep a queue is, another way to it, less room in it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import kombu
+
+from laneway.broker import BrokerAddress
+from laneway.broker.management import Management
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:
+    """Jobs that wait in a queue."""
+    with kombu.Connection(address.kombu_urls(kind)) as connection:  # type: ignore[arg-type]
+        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+
+
+def elsewhere(address: BrokerAddress, **changes: object) -> BrokerAddress:
+    """The same broker under another user, password or port."""
+    url = urlsplit(address.urls[0])
+    parts = {"user": url.username, "password": url.password, "port": url.port, **changes}
+    return BrokerAddress(
+        urls=(f"amqp://{parts['user']}:{parts['password']}@127.0.0.1:{parts['port']}",),
+        management_url=None,
+        vhost_prefix=str(parts.get("prefix", address.vhost_prefix)),
+    )
+
+
+@contextmanager
+def room_for(address: BrokerAddress, queue: str, messages: int) -> Iterator[None]:
+    """Let a queue hold only so many messages for a while."""
+    vhost = address.vhost("jobs")
+    with Management(address) as management:
+        [before] = [p for p in management.policies(vhost) if p.name == f"laneway.{queue}"]
+
+        def put(definition: dict[str, Any]) -> None:
+            management.put_policy(
+                vhost,
+                before.name,
+                pattern=before.pattern,
+                definition=definition,
+                priority=before.priority,
+                apply_to=before.apply_to,
+            )
+
+        put({**before.definition, "max-length": messages})
+        try:
+            yield
+        finally:
+            put(dict(before.definition))
+
+
+def port_of(address: BrokerAddress) -> int:
+    """The port of a broker."""
+    port = urlsplit(address.urls[0]).port
+    assert port
+    return port

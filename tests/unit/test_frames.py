@@ -1,0 +1,47 @@
+"""The frames are those that py-amqp writes."""
+
+from __future__ import annotations
+
+import types
+
+import amqp
+import pytest
+from amqp.method_framing import frame_writer
+from amqp.serialization import dumps
+
+from laneway import frames
+
+
+def written_by_amqp(message: amqp.Message, frame_max: int) -> bytes:
+    sent: list[bytes] = []
+    transport = types.SimpleNamespace(write=lambda data: sent.append(bytes(data)))
+    connection = types.SimpleNamespace(frame_max=frame_max, bytes_sent=0)
+    where = dumps("Bssbb", (0, "jobs", "low", True, False))
+    frame_writer(connection, transport)(1, frames.CHANNEL, (60, 40), where, message)
+    return b"".join(sent)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4000, 4087, 4088, 4089, 8176, 8177, 20_000])
+def test_a_publish_is_what_amqp_writes(size: int) -> None:
+    body = b"x" * size
+    message = amqp.Message(body, application_headers={"a": 1}, priority=3)
+    publish = frames.Publish(
+        frames.publish_method("jobs", "low"), message._serialize_properties(), body
+    )
+    ours, amqps = publish.frames(4096), written_by_amqp(message, 4096)
+    if size == 0:
+        # py-amqp writes no frame for no body; a job always has one.
+        ours = ours.removesuffix(b"\x03\x00\x01\x00\x00\x00\x00\xce")
+    assert ours == amqps
+
+
+def test_the_items_of_a_table() -> None:
+    items = {"text": "ü", "none": None, "number": 2**40, "list": [1, None], "table": {"a": True}}
+    table = frames.table_items(items)
+    assert dumps("F", [items])[4:] == table
+    assert table == b"".join(frames.table_items({key: value}) for key, value in items.items())
+
+
+def test_answers_are_told_apart() -> None:
+    assert frames.unpack_answer(frames.ACK + dumps("Lb", (7, True)), 4) == (7, 1)
+    assert (dumps("BB", (60, 80)), dumps("BB", (60, 120))) == (frames.ACK, frames.NACK)
