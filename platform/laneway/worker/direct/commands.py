@@ -1,7 +1,7 @@
 """What ``celery inspect`` and ``celery control`` ask of a direct group.
 
 Celery's own handlers look into the lists of the parent, which runs nothing here. Those that do not
-look there (``ping``, ``stats``, ``registered``, ``conf``, ``shutdown``, ``pool_grow`` and others) are
+look there (``ping``, ``stats``, ``registered``, ``conf``, ``shutdown``, ``pool_grow`` and more) are
 Celery's own.
 """
 

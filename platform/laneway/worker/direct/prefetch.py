@@ -13,12 +13,12 @@ from typing import Final
 MOST_HELD: Final = 128
 #: Jobs that must have been seen before more than one is held.
 _SEEN_BEFORE_TRUST: Final = 8
-# A slow job is believed at once, fast ones only after a while: too small costs a little speed, too
-# large breaks a promise.
-_WEIGHT_OF_SLOWER: Final = 0.5
-_WEIGHT_OF_FASTER: Final = 0.05
+# A job longer than the whole budget is believed at once, for too much held breaks a promise. Others
+# only by and by: a short job that the machine interrupted for a moment is still a short job.
+_WEIGHT: Final = 0.1
+_WEIGHT_OVER_BUDGET: Final = 0.5
 #: Seconds between two changes to more; less is at once.
-_PATIENCE: Final = 0.5
+_PATIENCE: Final = 0.1
 _MARGIN: Final = 0.75
 
 
@@ -48,8 +48,7 @@ class Prefetch:
         if self.expected is None:
             self.expected = runtime
         else:
-            slower = runtime > self.expected
-            weight = _WEIGHT_OF_SLOWER if slower else _WEIGHT_OF_FASTER
+            weight = _WEIGHT_OVER_BUDGET if runtime > self.budget else _WEIGHT
             self.expected += (runtime - self.expected) * weight
         wanted = self._wanted(self.expected)
         more = wanted >= 2 * self.count and now >= self._changed_at + _PATIENCE

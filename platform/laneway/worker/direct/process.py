@@ -19,6 +19,7 @@ from celery.concurrency.prefork import process_initializer
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
+from laneway.broker import profile_of, server_version
 from laneway.errors import PublishError
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import put_off, too_early
@@ -128,6 +129,9 @@ class JobProcess:
             self._slot.connections += 1
             self._lend(intake.socket)
             self._intake = intake
+            if not profile_of(server_version(connection)).free_return:
+                # What is held and given back would be charged as if it had failed.
+                self._prefetch = Prefetch(0.0)
             self._slot.state = slots.CONNECTED
             try:
                 yield intake
@@ -178,11 +182,6 @@ class JobProcess:
             self._slot.state = slots.CONNECTED
 
     def _handle(self, intake: Intake, delivery: Delivery) -> None:
-        if delivery.redelivered and (intake.held or self._prefetch.count > 1):
-            # It may be what killed another process: if it kills this one, it goes alone.
-            intake.stop()
-            intake.give_back_held()
-            intake.settle()
         try:
             job = self._runner.read(delivery)
             seconds = too_early(job.request.get("eta"))
@@ -199,7 +198,20 @@ class JobProcess:
         except Exception as error:  # noqa: BLE001 (whatever a message is, it must not end us)
             self._quarantine(intake, delivery, error)
             return
+        if job.request.get("x-delivery-count"):
+            self._isolate(intake)
         self._run(intake, delivery, job)
+
+    def _isolate(self, intake: Intake) -> None:
+        """Hold nothing but the job at hand, which may have killed the process it ran in before.
+
+        The header counts (on quorum queues) what ended badly; a job that was only given back has
+        none, although it comes as redelivered too.
+        """
+        if self._prefetch.count > 1:
+            intake.stop()
+        intake.give_back_held()
+        intake.settle()
 
     def _run(self, intake: Intake, delivery: Delivery, job: Job) -> None:
         slot = self._slot
