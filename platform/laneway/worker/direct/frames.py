@@ -30,6 +30,7 @@ _DELIVER: Final = (60 << 16) | 60
 _CANCEL_OK: Final = (60 << 16) | 31
 
 _frame = Struct(">BHI").unpack_from
+_frame_head = Struct(">BHI").pack
 _method = Struct(">I").unpack_from
 _tag = Struct(">Q").unpack_from
 _body_size = Struct(">4xQ").unpack_from
@@ -63,6 +64,12 @@ def give_back(channel: int, tag: int) -> bytes:
 def give_back_all(channel: int) -> bytes:
     """``basic.nack`` with requeue of everything that is not settled yet, seen or not."""
     return _settlement(METHOD, channel, 13, 60, 120, 0, 3, FRAME_END)
+
+
+def cancel(channel: int, consumer_tag: bytes) -> bytes:
+    """``basic.cancel`` without an answer."""
+    payload = b"\x00\x3c\x00\x1e" + bytes((len(consumer_tag),)) + consumer_tag + b"\x01"
+    return _frame_head(METHOD, channel, len(payload)) + payload + b"\xce"
 
 
 def close_channel(channel: int) -> bytes:

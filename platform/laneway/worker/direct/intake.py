@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,6 @@ from laneway.worker.direct import frames
 from laneway.worker.direct.frames import Delivery, Reader
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     import kombu
@@ -91,7 +91,7 @@ class Intake:
                 "BssbbbbF",
                 (0, self._queue, tag, False, False, False, True, {}),
             )
-        self._consumer_tag = tag.encode()
+        self._consumer_tag = self._slot.consumer_tag = tag.encode()
 
     def stop_soon(self) -> bool:
         """Unsubscribe without waiting for the answer; False if there was no subscription."""
@@ -122,6 +122,7 @@ class Intake:
         with self._writing():
             given = len(self._held)
             if given:
+                # One by one: "all" would mean the delivery that runs as well.
                 self._send(b"".join(frames.give_back(self._id, d.tag) for d in self._held))
                 self._held.clear()
             self._slot.held = 0
@@ -154,12 +155,32 @@ class Intake:
             ready = self._poll.poll(wait * 1000)
             if not any(descriptor != self._wake for descriptor, _ in ready):
                 return
-        data = self.socket.recv(_RECV_BYTES)
-        if not data:
-            raise ConnectionError("the broker closed the connection")
-        self._heard_at = time.monotonic()
-        self._reader.feed(data)
-        self._slot.held = len(self._held)
+        self.absorb()
+
+    def absorb(self) -> None:
+        """Read what is there, without waiting.
+
+        Raises:
+            ConnectionError: the broker has closed the connection.
+        """
+        with self._lock:
+            try:
+                # (TLS sockets take no flags. There the main thread alone reads, when it is ready.)
+                data = self.socket.recv(_RECV_BYTES, 0 if self._secured else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if not data:
+                raise ConnectionError("the broker closed the connection")
+            self._heard_at = time.monotonic()
+            self._reader.feed(data)
+            self._slot.held = len(self._held)
+
+    def hold_nothing(self) -> None:
+        """What the pulse thread does while a long job runs: others may have what is held."""
+        self.stop_soon()
+        if not self._secured:
+            self.absorb()
+        self.give_back_held()
 
     def _on_other(self, kind: int, channel: int, payload: bytes) -> None:
         """What is no delivery: py-amqp knows what to do, and raises what went wrong."""

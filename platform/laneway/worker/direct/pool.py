@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.concurrency.base import BasePool
-from celery.platforms import signals as signal_names
 from celery.worker import state as worker_state
 from kombu.utils.imports import symbol_by_name
 
@@ -193,7 +193,7 @@ class DirectPool(BasePool):
 
 def _lost(ended: Ended) -> ExceptionInfo:
     how = (
-        f"signal {signal_names.signame(-ended.status)}"
+        f"signal {Signals(-ended.status).name}"
         if ended.status < 0
         else f"exit status {ended.status}"
     )

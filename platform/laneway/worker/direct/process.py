@@ -84,6 +84,7 @@ class JobProcess:
         self._max_memory = max_memory
         self._jobs = 0
         self._retire = False
+        self._heard = 0
         self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
         self._runner = Runner(app, queue, hostname)
         self._intake: Intake | None = None
@@ -155,6 +156,8 @@ class JobProcess:
         slot = self._slot
         while True:
             slot.main_at = now = time.monotonic()
+            if slot.said != self._heard:
+                self._hear()
             if slot.order != slots.CONSUME or self._retire:
                 self._pause(intake)
                 if slot.order == slots.LEAVE or self._retire:
@@ -167,7 +170,6 @@ class JobProcess:
                 slot.state = slots.CONSUMING
             delivery = intake.take(1.0)
             if delivery is None:
-                self._hear()
                 intake.idle(now, HEARTBEAT)
             else:
                 self._handle(intake, delivery)
@@ -242,6 +244,13 @@ class JobProcess:
         except SoftTimeLimitExceeded:
             # It came when the task's own code had ended already.
             self._interruptible = False
+        except BaseException as error:  # noqa: BLE001 (SystemExit and its like)
+            # Not by unwinding: a connection that is closed gives back, and charges, everything.
+            log.error("%s ends its process: %r", job.task_name, error)  # noqa: TRY400
+            logging.shutdown()
+            os._exit(
+                error.code if isinstance(error, SystemExit) and error.code in range(1, 126) else 1
+            )
         self._job = None
         if verdict == "ack" or verdict is None:
             intake.finish(delivery.tag)
@@ -298,6 +307,7 @@ class JobProcess:
 
     def _hear(self) -> None:
         """Read what the parent says."""
+        self._heard = self._slot.said
         with contextlib.suppress(BlockingIOError):
             while data := self._parent.recv(65536):
                 for task_id in json.loads(data).get("revoked", ()):
@@ -336,10 +346,8 @@ class JobProcess:
                 if ran > _REPORT_AFTER and reported != turn:
                     reported = turn
                     self._report(turn)
-                if intake.held and ran > self._prefetch.budget + PULSE:
-                    # What is held could run elsewhere.
-                    intake.stop_soon()
-                    intake.give_back_held()
+                if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
+                    intake.hold_nothing()
                 if ran > _ORPHAN_GRACE and intake.lost():
                     self._stop_orphan(turn)
             except self._broken as error:

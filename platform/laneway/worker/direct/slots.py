@@ -45,6 +45,8 @@ class Slot(ctypes.Structure):
         # what it is to do: one of the orders above (written by the parent)
         ("order", ctypes.c_uint8),
         ("state", ctypes.c_uint8),
+        # how often the parent has said something (written by the parent)
+        ("said", ctypes.c_uint32),
         # 1 while bytes are on their way to the broker: nobody else may write to the connection
         ("writing", ctypes.c_uint8),
         # the message that runs was delivered before
@@ -52,6 +54,7 @@ class Slot(ctypes.Structure):
         # odd while a job runs; changes with each job
         ("turn", ctypes.c_uint64),
         ("channel", ctypes.c_uint16),
+        ("consumer_tag", ctypes.c_char * _ID_BYTES),
         # the delivery that runs; everything up to `finished` has ended well, up to `settled` the
         # broker was told so
         ("tag", ctypes.c_uint64),
@@ -80,10 +83,12 @@ class Slot(ctypes.Structure):
     pid: int
     order: int
     state: int
+    said: int
     writing: int
     redelivered: int
     turn: int
     channel: int
+    consumer_tag: bytes
     tag: int
     finished: int
     settled: int

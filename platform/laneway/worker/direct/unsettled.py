@@ -34,6 +34,7 @@ class Unsettled:
     #: None where nobody else can write to it (TLS): the broker then gives all back, and counts.
     connection: socket.socket | None
     channel: int
+    consumer_tag: bytes
     #: The delivery that ran; 0 if none did.
     tag: int
     #: Up to here all jobs had ended well; up to ``settled`` the broker knew it.
@@ -50,7 +51,14 @@ class Unsettled:
             connection.close()
             connection = None
         runs = slot.running and slot.tag > slot.finished
-        return cls(connection, slot.channel, slot.tag if runs else 0, slot.finished, slot.settled)
+        return cls(
+            connection,
+            slot.channel,
+            slot.consumer_tag,
+            slot.tag if runs else 0,
+            slot.finished,
+            slot.settled,
+        )
 
     def settle(self, verdict: Verdict | Literal["give-back"] | None) -> bool:
         """Tell the broker and close; whether it has taken note.
@@ -75,7 +83,8 @@ class Unsettled:
         return self.settle("give-back")
 
     def _frames(self, verdict: Verdict | Literal["give-back"] | None) -> bytes:
-        parts = []
+        # First of all: what is given back must not come to this connection again.
+        parts = [frames.cancel(self.channel, self.consumer_tag)]
         if self.finished > self.settled:
             parts.append(frames.ack(self.channel, self.finished))
         if self.tag:

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _LOOK: Final = 0.05
 #: Seconds that a process gets to stop when it is told SIGSTOP.
 _STOP: Final = 1.0
-#: A process that ends sooner than this many seconds after its start failed to start.
+#: A process that ends within so many seconds, and before its first job, failed to start.
 _TOO_SOON: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 
@@ -108,6 +108,7 @@ class Member:
         if self.socket is not None:
             with contextlib.suppress(OSError):
                 self.socket.send(json.dumps(words).encode())
+            self.slot.said += 1
 
     def gone(self) -> None:
         """The process has ended."""
@@ -293,7 +294,7 @@ class Watch:
                 self._submit(self._ended(member, "lost", status), left)
             else:
                 self._after.submit(left.settle, None)
-        if status and not member.ended_by_us and now - member.born_at < _TOO_SOON:
+        if status and not slot.turn and now - member.born_at < _TOO_SOON:
             member.failures += 1
             pause = min(0.2 * 2**member.failures, _LONGEST_PAUSE)
             log.error(
