@@ -248,9 +248,8 @@ class JobProcess:
             # Not by unwinding: a connection that is closed gives back, and charges, everything.
             log.error("%s ends its process: %r", job.task_name, error)  # noqa: TRY400
             logging.shutdown()
-            os._exit(
-                error.code if isinstance(error, SystemExit) and error.code in range(1, 126) else 1
-            )
+            code = error.code if isinstance(error, SystemExit) else None
+            os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
         self._job = None
         if verdict == "ack" or verdict is None:
             intake.finish(delivery.tag)
