@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from laneway.policy import Policy, load_policy
+from laneway.queues import POOL_CAN
+from support import workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="RabbitMQ of the integration tests: 3.10, 4.3, all (both), or auto (the one that "
         "LANEWAY_BROKER_URL names, else 3.10, and 4.3 where it is installed)",
     )
+    parser.addoption(
+        "--pool",
+        choices=tuple(POOL_CAN),
+        help="the pool of the tests' workers, instead of what their queues' files say",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workers.pool = config.getoption("--pool")
 
 
 @pytest.fixture

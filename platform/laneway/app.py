@@ -162,7 +162,6 @@ class Laneway(Celery):
         self._apply_profile(conf)
         self.serving = queue
         conf.worker_concurrency = spec.worker.concurrency
-        conf.worker_pool = spec.worker.pool
         conf.worker_max_tasks_per_child = spec.worker.max_tasks_per_child
         for name in ("queues", "default_queue"):
             self.amqp.__dict__.pop(name, None)

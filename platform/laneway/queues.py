@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VirtualHost = Literal["jobs", "secure"]
-Pool = Literal["prefork", "threads", "gevent", "eventlet", "solo"]
+Pool = Literal["prefork", "direct", "threads", "gevent", "eventlet", "solo"]
 
 #: What a queue may be called: a DNS label, so that it also names a Kubernetes object. No dots: a
 #: delayed job is bound by the end of its routing key, so ``a.high`` would also arrive on ``high``.
@@ -41,7 +41,7 @@ BROKER_CONSUMER_TIMEOUT: Final = 30 * 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCan:
-    """What Celery 5.7 really does in a pool (read in ``celery/concurrency/`` and tried)."""
+    """What a pool really does (Celery 5.7's were read in ``celery/concurrency/`` and tried)."""
 
     #: Raise ``SoftTimeLimitExceeded`` in a job that runs too long.
     soft_time_limit: bool
@@ -61,6 +61,9 @@ _NO_LIMITS: Final = PoolCan(
 #: gevent does end a job, but only where the job yields: a busy loop runs for ever.
 POOL_CAN: Final[Mapping[Pool, PoolCan]] = {
     "prefork": PoolCan(
+        soft_time_limit=True, time_limit=True, concurrency=True, max_tasks_per_child=True
+    ),
+    "direct": PoolCan(
         soft_time_limit=True, time_limit=True, concurrency=True, max_tasks_per_child=True
     ),
     "threads": _NO_LIMITS,
@@ -143,7 +146,7 @@ class BrokerLimits(_Section):
 class WorkerShape(_Section):
     """``[worker]``: how the jobs of a queue are run."""
 
-    #: Celery's pool; what each can do: :data:`POOL_CAN`.
+    #: How jobs are run: ``direct``, or a pool of Celery's; what each can do: :data:`POOL_CAN`.
     pool: Annotated[Pool, _one_of(Pool)] = "prefork"
     #: Jobs that one worker runs at a time: 4 unless said, always 1 in the solo pool.
     concurrency: Annotated[int, _whole(1, 1000)] = 4

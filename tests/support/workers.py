@@ -26,6 +26,9 @@ POLICY = Path(__file__).parent / "policy"
 
 _made: list[Laneway] = []
 
+#: The pool of all workers that do not ask for one (``pytest --pool``).
+pool: str | None = None
+
 
 def environment(
     address: BrokerAddress, backend: str, policy: Path = POLICY, **more: str
@@ -83,6 +86,8 @@ class WorkerProcess:
         self.lines: list[str] = []
         self._news = threading.Condition()
         command = [sys.executable, "-m", "laneway", "worker", queue, "--app", app, "--log", "json"]
+        if pool is not None and "--pool" not in options:
+            command += ["--pool", pool]
         self.process = subprocess.Popen(
             [*command, *options],
             env=dict(env),

@@ -43,6 +43,8 @@ class Profile:
     strict_priority: bool
     #: Whether the broker counts redeliveries and dead-letters a job beyond ``delivery_limit``.
     delivery_limit: bool
+    #: Whether a job can be given back (``basic.nack``) without being counted as a redelivery.
+    free_return: bool
     #: Whether a quorum queue has a delivery limit unless it is switched off (-1).
     default_delivery_limit: bool
     #: Whether a policy can set how long a job may stay unacknowledged.
@@ -88,6 +90,7 @@ _PROFILES: Final[dict[ProfileName, Profile]] = {
         priority_levels="ten: 9 before 8 before ... 0, first in first out inside one",
         strict_priority=True,
         delivery_limit=True,
+        free_return=True,
         default_delivery_limit=True,
         consumer_timeout=True,
         promises=(
@@ -101,6 +104,7 @@ _PROFILES: Final[dict[ProfileName, Profile]] = {
         priority_levels="two: 5 to 9 before 0 to 4, two to one while both wait",
         strict_priority=False,
         delivery_limit=True,
+        free_return=False,
         default_delivery_limit=True,
         consumer_timeout=True,
         promises=(
@@ -118,6 +122,7 @@ _PROFILES: Final[dict[ProfileName, Profile]] = {
         priority_levels="ten: 9 before 8 before ... 0, first in first out inside one",
         strict_priority=True,
         delivery_limit=False,
+        free_return=True,
         default_delivery_limit=False,
         consumer_timeout=False,
         promises=(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
+from laneway.worker.direct.pool import DirectPool
 from laneway.worker.topology_check import look_before_consuming
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ log = get_logger(__name__)
 class JobConsumer(Consumer):
     """Celery's consumer with the platform's steps, and with nothing acknowledged into nothing."""
 
+    #: What was said of the queue at the last connect.
+    paused: bool = False
+
     class Blueprint(Consumer.Blueprint):
         """The steps in their order.
 
@@ -32,7 +36,7 @@ class JobConsumer(Consumer):
             "celery.worker.consumer.connection:Connection",
             "celery.worker.consumer.events:Events",
             "celery.worker.consumer.heart:Heart",
-            "celery.worker.consumer.control:Control",
+            "laneway.worker.remote_control:RemoteControl",
             "celery.worker.consumer.tasks:Tasks",
             "laneway.worker.pause_watch:PauseWatch",
             "celery.worker.consumer.consumer:Evloop",
@@ -51,13 +55,17 @@ class JobConsumer(Consumer):
         connection = super().connect()
         # Not a clone: the look needs py-amqp, whatever the jobs come over.
         with self.app.connection_for_read() as own:
-            look_before_consuming(self.app, own, self.hostname)
+            self.paused = look_before_consuming(self.app, own, self.hostname)
+        if self.paused or isinstance(self.pool, DirectPool):
+            # The processes of a direct pool take their jobs themselves.
+            self.app.amqp.queues.deselect([self.app.serving])
         return connection
 
     def connection_for_read(self, heartbeat: float | None = None) -> kombu.Connection:
         """The connection for jobs, over the client that ``LANEWAY_BROKER_URL`` names."""
         address = self.app.address
-        if address.consumer == "py-amqp":
+        # A direct pool takes no jobs here, and reads its frames itself.
+        if address.consumer == "py-amqp" or isinstance(self.pool, DirectPool):
             return super().connection_for_read(heartbeat)
         importlib.import_module(f"laneway.broker.{address.consumer}").register()
         url = address.consumer_urls(self.app.policy.queue(self.app.serving).vhost)
@@ -66,6 +74,27 @@ class JobConsumer(Consumer):
                 url, heartbeat=heartbeat, transport_options={"confirm_publish": False}
             )
         )
+
+    @property
+    def taking_jobs(self) -> bool:
+        """Whether this worker takes jobs from its queue."""
+        if isinstance(self.pool, DirectPool):
+            return self.pool.consuming
+        return self.app.serving in self.app.amqp.queues.consume_from
+
+    def take_jobs(self) -> None:
+        """Take jobs from now on; from any thread."""
+        if isinstance(self.pool, DirectPool):
+            self.pool.consume()
+        else:
+            self.call_soon(self.add_task_queue, self.app.serving)
+
+    def take_no_jobs(self) -> None:
+        """Take no jobs any more, what was taken is run; from any thread."""
+        if isinstance(self.pool, DirectPool):
+            self.pool.halt()
+        else:
+            self.call_soon(self.cancel_task_queue, self.app.serving)
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
         """A body that nothing can be made of: Celery would acknowledge it."""

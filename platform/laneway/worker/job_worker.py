@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any, Final
 
 from celery.apps.worker import Worker
@@ -16,6 +17,7 @@ from laneway.errors import WorkerError
 from laneway.metrics import FactCounter
 from laneway.queues import POOL_CAN
 from laneway.worker import telling
+from laneway.worker.direct import pool as direct_pool
 from laneway.worker.grace import keep_grace
 
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
@@ -64,16 +66,20 @@ class JobWorker(Worker):
                 f"purge {self.queue}': it makes dead letters of them."
             )
         self.app.serve(self.queue)
+        self.app.conf.worker_pool = pool_class(self.app.policy.queue(self.queue).worker.pool)
         if problems := settings.task_contradictions(self.app.tasks.values()):
             raise WorkerError("\n  ".join(["tasks contradict the platform:", *problems]))
 
     def stats(self) -> dict[str, Any]:
         """What ``celery inspect stats`` shows, with what this process was told.
 
-        With the prefork pool that is what the parent sees (received, quarantined, time limits, lost
-        processes, drift); what the children do is in the log.
+        With the direct pool that is everything; with prefork what the parent sees (received,
+        quarantined, time limits, lost processes, drift): what the children do is in the log.
         """
-        own = {"queue": self.queue, "facts": self.counter.totals()}
+        facts = Counter(self.counter.totals())
+        if isinstance(self.pool, direct_pool.DirectPool):
+            facts += self.pool.facts()
+        own = {"queue": self.queue, "facts": dict(facts)}
         return {**super().stats(), "laneway": own}
 
     def _leave_the_telling_to_facts(self) -> None:
@@ -133,6 +139,11 @@ def _celerys_command_chose_the_pool() -> bool:
     return context is not None and context.get_parameter_source("pool") is ParameterSource.DEFAULT
 
 
+def pool_class(name: str) -> str:
+    """What Celery knows a pool of :data:`laneway.queues.POOL_CAN` by; other names are unchanged."""
+    return direct_pool.PLACE if name == "direct" else name
+
+
 def pool_name(pool: Any) -> str:
     """The name in :data:`laneway.queues.POOL_CAN` of what Celery calls a pool: a name or class."""
     if isinstance(pool, str) and pool in POOL_CAN:
@@ -140,7 +151,7 @@ def pool_name(pool: Any) -> str:
     implementation = get_implementation(pool) if isinstance(pool, str) else pool
     for name in POOL_CAN:
         try:
-            if get_implementation(name) is implementation:
+            if get_implementation(pool_class(name)) is implementation:
                 return name
         except ImportError:  # gevent and eventlet are extras
             continue

@@ -34,7 +34,9 @@ class PauseWatch(bootsteps.StartStopStep):
         super().__init__(c, **kwargs)
 
     def start(self, c: JobConsumer) -> None:
-        """Begin to watch."""
+        """Begin to watch; a direct pool takes its first jobs now."""
+        if not c.paused and not c.taking_jobs:
+            c.take_jobs()
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._watch, args=(c, self._stop), name="pause-watch", daemon=True
@@ -58,10 +60,9 @@ class PauseWatch(bootsteps.StartStopStep):
                 stop.wait(PAUSE_POLL)
 
     def _obey(self, c: JobConsumer, queue: str, *, paused: bool) -> None:
-        consuming = queue in c.app.amqp.queues.consume_from
-        if paused and consuming:
-            c.call_soon(c.cancel_task_queue, queue)
+        if paused and c.taking_jobs:
+            c.take_no_jobs()
             c.app.facts.tell("paused", queue=queue, worker=c.hostname)
-        elif not paused and not consuming:
-            c.call_soon(c.add_task_queue, queue)
+        elif not paused and not c.taking_jobs:
+            c.take_jobs()
             c.app.facts.tell("resumed", queue=queue, worker=c.hostname)

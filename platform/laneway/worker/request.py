@@ -11,6 +11,19 @@ from celery.worker.request import Request
 Limits = tuple[float | None, float | None]
 
 
+def effective_limits(app: Any, task: Any, called: Limits) -> Limits:
+    """The call's limits, else the task's, else those of the queue's file.
+
+    A soft limit that is not below the hard one is dropped: the prefork pool starts the clock of the
+    hard limit when the soft one has passed, so the job would outlive its hard limit.
+    """
+    queue = app.policy.queues.get(app.serving)
+    shape = queue.worker if queue else None
+    hard = called[0] or task.time_limit or (shape.time_limit if shape else None)
+    soft = called[1] or task.soft_time_limit or (shape.soft_time_limit if shape else None)
+    return hard, (None if hard and soft and soft >= hard else soft)
+
+
 class JobRequest(Request):
     """Celery's request with the queue's time limits, and with nothing settled into nothing.
 
@@ -23,17 +36,8 @@ class JobRequest(Request):
 
     @property
     def time_limits(self) -> Limits:
-        """The call's limits, else the task's, else those of the queue's file.
-
-        A soft limit that is not below the hard one is dropped: the prefork pool starts the clock of
-        the hard limit when the soft one has passed, so the job would outlive its hard limit.
-        """
-        hard, soft = self._limits
-        queue = self._app.policy.queues.get(self._app.serving)
-        shape = queue.worker if queue else None
-        hard = hard or self._task.time_limit or (shape.time_limit if shape else None)
-        soft = soft or self._task.soft_time_limit or (shape.soft_time_limit if shape else None)
-        return hard, (None if hard and soft and soft >= hard else soft)
+        """The call's limits, else the task's, else those of the queue's file."""
+        return effective_limits(self._app, self._task, self._limits)
 
     @time_limits.setter
     def time_limits(self, limits: Any) -> None:

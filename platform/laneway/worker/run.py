@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from laneway.app import Laneway
 from laneway.errors import WorkerError
+from laneway.worker.job_worker import pool_class
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,7 +79,7 @@ def run_worker(
     worker = app.Worker(
         hostname=hostname or f"{queue}@{socket.gethostname()}.{os.getpid()}",
         queues=[queue],
-        pool=pool or spec.worker.pool,
+        pool=pool_class(pool or spec.worker.pool),
         concurrency=concurrency or spec.worker.concurrency,
         quiet=True,
     )

@@ -27,10 +27,13 @@ log = get_logger(__name__)
 EXIT_TOPOLOGY: Final = 78
 
 
-def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: str) -> None:
+def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: str) -> bool:
     """Refuse to consume where a job could be lost; warn and count where something differs.
 
     Bindings cannot be seen over AMQP: they are looked at where ``LANEWAY_MANAGEMENT_URL`` is set.
+
+    Returns:
+        Whether the queue is paused.
 
     Raises:
         WorkerShutdown: with :data:`EXIT_TOPOLOGY`, after the plan was logged.
@@ -42,8 +45,6 @@ def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: 
         *check_topology(connection, app.policy, profile, app.policy.queue(queue).vhost, queue),
         *_look_at_bindings(app, profile, queue),
     ]
-    if is_paused(connection, queue):
-        app.amqp.queues.deselect([queue])
     # Where the broker counts redeliveries it bounds a job that kills its process, at once and for
     # every worker. Elsewhere Celery's own retry does (with its max_retries and delay).
     for task in app.tasks.values():
@@ -56,6 +57,7 @@ def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: 
     if fatal:
         log.critical("the worker of %r does not start:\n  %s", queue, "\n  ".join(fatal))
         raise WorkerShutdown(EXIT_TOPOLOGY)
+    return is_paused(connection, queue)
 
 
 def _look_at_bindings(app: Any, profile: Profile, queue: str) -> list[Finding]:

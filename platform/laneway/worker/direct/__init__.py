@@ -1,0 +1,24 @@
+"""The ``direct`` pool: every process takes its jobs from the broker itself.
+
+Celery's prefork pool passes each job from the parent, which consumes, to a child, which runs it:
+that hop costs more than most jobs. Here the parent only watches, and each process holds a
+connection of its own, runs jobs in its main thread with Celery's own tracer, and acknowledges late.
+
+.. code-block:: text
+
+    parent    Celery's worker: remote control, pausing, the look at the topology, health, limits
+      └─ nursery    forked before the parent has threads or connections; forks processes on order
+           └─ processes    each: consume → gate → tracer → acknowledge
+
+Parent and processes share one record for each process (:mod:`.slots`): what runs there since when,
+what is finished, what is held. From it the parent enforces time limits, and settles what a process
+leaves behind when it is killed or dies: it holds a duplicate of the process's connection, so that a
+job is given back, dead-lettered or acknowledged by itself and its neighbours are not charged
+(:mod:`.unsettled`).
+
+* :mod:`.pool` is Celery's pool in the parent; :mod:`.watch` its eyes; :mod:`.commands` what
+  ``celery inspect`` and ``celery control`` may ask;
+* :mod:`.nursery` forks;
+* :mod:`.process` is the life of one process; :mod:`.intake` its end of the broker, in
+  :mod:`.frames`; :mod:`.runner` runs one job; :mod:`.prefetch` says how much may be held ahead.
+"""

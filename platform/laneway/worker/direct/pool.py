@@ -1,0 +1,222 @@
+"""Celery's pool in the parent of a direct group."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from signal import Signals
+from typing import TYPE_CHECKING, Any, Final
+
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
+from celery.concurrency.base import BasePool
+from celery.worker import state as worker_state
+from kombu.utils.imports import symbol_by_name
+
+from laneway.worker.direct import commands, slots
+from laneway.worker.direct.nursery import Nursery
+from laneway.worker.direct.process import JobProcess
+from laneway.worker.direct.slots import Slots
+from laneway.worker.direct.watch import Watch
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from laneway.app import Laneway
+    from laneway.worker.direct.runner import Verdict
+    from laneway.worker.direct.unsettled import Unsettled
+    from laneway.worker.direct.watch import Ended
+
+log = logging.getLogger(__name__)
+
+#: Where Celery finds this pool.
+PLACE: Final = "laneway.worker.direct.pool:DirectPool"
+#: Processes that ``celery control pool_grow`` may add.
+_SPARE: Final = 64
+#: Seconds that the first process gets to begin to consume before the worker is called ready.
+_READY: Final = 10.0
+
+
+class DirectPool(BasePool):
+    """Processes that each take their jobs from the broker themselves."""
+
+    #: What ``celery inspect`` and ``control`` ask a direct group otherwise than Celery's pools.
+    commands = commands.COMMANDS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: How many processes belong to the group.
+        self.limit: int = args[0] if args else options["limit"]
+        app, hostname = self.options["initargs"]
+        self.app: Laneway = app
+        self.hostname: str = hostname
+        self.watch: Watch | None = None
+        self._nursery: Nursery | None = None
+        self.slots = Slots(self.limit + _SPARE)
+
+    # -- Celery's hooks ----------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Fork the nursery, before this process has a thread, and through it the processes."""
+        self._nursery = Nursery(self._live)
+        self.watch = Watch(self._nursery, self.slots, self._aftermath)
+        self.watch.start(self.limit)
+
+    def on_stop(self) -> None:
+        """Let every process finish its job, and end; in a cold shutdown, stop every job."""
+        if worker_state.should_terminate:
+            self.on_terminate()
+        else:
+            self._end(lambda watch: watch.leave())
+
+    def on_terminate(self) -> None:
+        """Stop every job; the broker gives them to another worker."""
+        self._end(lambda watch: watch.kill())
+
+    def _end(self, how: Callable[[Watch], None]) -> None:
+        watch = self.watch
+        if watch is None:
+            return
+        how(watch)
+        # A cold shutdown may have come, and ended everything, while a warm one waited.
+        nursery, self.watch, self._nursery = self._nursery, None, None
+        if nursery is not None:
+            watch.close()
+            nursery.close()
+
+    def grow(self, n: int = 1) -> None:
+        """Add processes (``celery control pool_grow``)."""
+        self._resize(self.limit + n)
+
+    def shrink(self, n: int = 1) -> None:
+        """Take processes away when their job ends (``celery control pool_shrink``)."""
+        self._resize(self.limit - n)
+
+    def _resize(self, number: int) -> None:
+        if not 1 <= number <= len(self.slots):
+            raise ValueError(f"expected 1 to {len(self.slots)} processes, got: {number}")
+        self.limit = number
+        if self.watch is not None:
+            self.watch.resize(number)
+
+    def terminate_job(self, pid: int, signal: int | None = None) -> None:
+        """Part of Celery's way to end a revoked job; the watch has ended the process already."""
+
+    def _get_info(self) -> dict[str, Any]:
+        watch = self.watch
+        members = watch.members if watch is not None else []
+        return {
+            **super()._get_info(),
+            "processes": [member.pid for member in members if member.pid],
+            "max-tasks-per-child": self.options.get("maxtasksperchild") or "N/A",
+            "jobs": sum(member.slot.done for member in members),
+        }
+
+    # -- the group ---------------------------------------------------------------------------
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the processes are to take jobs."""
+        return self.watch is not None and self.watch.consuming
+
+    def facts(self) -> Counter[str]:
+        """How many facts of each kind the processes told, also those that are gone."""
+        return sum((Counter(slot.counts()) for slot in self.slots), Counter())
+
+    def consume(self) -> None:
+        """Take jobs from now on; waits a little for the first process to do so."""
+        watch = self.watch
+        if watch is None or watch.consuming:
+            return
+        watch.order(slots.CONSUME)
+        until = time.monotonic() + _READY
+        while time.monotonic() < until:
+            if any(member.slot.state == slots.CONSUMING for member in watch.members):
+                return
+            time.sleep(0.01)
+
+    def halt(self) -> None:
+        """Take no more jobs; what runs goes on."""
+        if self.watch is not None:
+            self.watch.order(slots.HALT)
+
+    def _live(self, index: int, parent: socket.socket) -> None:
+        queue = self.app.serving
+        assert queue is not None
+        JobProcess(
+            self.app,
+            queue,
+            self.hostname,
+            self.slots[index],
+            parent,
+            max_jobs=self.options.get("maxtasksperchild"),
+            max_memory=self.options.get("max_memory_per_child"),
+        ).run()
+
+    # -- jobs whose process is gone ----------------------------------------------------------
+
+    def _aftermath(self, ended: Ended, left: Unsettled) -> None:
+        """Store and tell what became of the job, then settle it as Celery would."""
+        verdict: Verdict | None = None
+        try:
+            verdict = self._conclude(ended)
+        except Exception:
+            log.exception("the end of %s[%s] could not be stored", ended.task, ended.task_id)
+        left.settle(verdict)
+
+    def _conclude(self, ended: Ended) -> Verdict | None:
+        verdicts: list[Verdict] = []
+        task = self.app.tasks[ended.task]
+        request = symbol_by_name(task.Request)(
+            _Message(ended),
+            app=self.app,
+            hostname=self.hostname,
+            task=task,
+            decoded=True,
+            on_ack=lambda *_: verdicts.append("ack"),
+            on_reject=lambda _log, _errors, requeue: verdicts.append(
+                "requeue" if requeue else "dead-letter"
+            ),
+        )
+        request.worker_pid, request.time_start = ended.pid, time.time() - ended.ran
+        match ended.why:
+            case "limit":
+                request.on_timeout(soft=False, timeout=round(ended.limit, 3))
+            case "revoked":
+                request.terminate(self)
+            case _:
+                request.on_failure(_lost(ended))
+        return verdicts[0] if verdicts else None
+
+
+def _lost(ended: Ended) -> ExceptionInfo:
+    how = (
+        f"signal {Signals(-ended.status).name}"
+        if ended.status < 0
+        else f"exit status {ended.status}"
+    )
+    try:
+        raise WorkerLostError(f"the process {ended.pid} ended with {how}")
+    except WorkerLostError:
+        return ExceptionInfo()
+
+
+class _Message:
+    """What Celery's request wants to know of a message, from what the process reported."""
+
+    def __init__(self, ended: Ended) -> None:
+        request = dict(ended.request or {})
+        embed = {key: request.get(key) for key in ("callbacks", "errbacks", "chain", "chord")}
+        self.delivery_info = request.get("delivery_info") or {}
+        self.payload = (request.pop("args", []), request.pop("kwargs", {}), embed)
+        self.body = self.payload
+        self.properties = {
+            "priority": self.delivery_info.get("priority"),
+            "reply_to": request.get("reply_to"),
+            "correlation_id": request.get("correlation_id"),
+        }
+        self.headers = {**request, "task": ended.task, "id": ended.task_id}
+        # The limits were kept already.
+        self.headers.pop("timelimit", None)

@@ -1,0 +1,370 @@
+"""The life of one process of the group: connect, take jobs, run them, leave."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import signals
+from celery.concurrency.prefork import process_initializer
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.worker import state as worker_state
+
+from laneway.broker import profile_of, server_version
+from laneway.errors import PublishError
+from laneway.worker.direct import slots
+from laneway.worker.direct.early import put_off, too_early
+from laneway.worker.direct.intake import Intake
+from laneway.worker.direct.prefetch import Prefetch
+from laneway.worker.direct.runner import Runner
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import kombu
+
+    from laneway.app import Laneway
+    from laneway.worker.direct.frames import Delivery
+    from laneway.worker.direct.runner import Job
+    from laneway.worker.direct.slots import Slot
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which broker and process take each other for dead (RabbitMQ: after two of them). It
+#: is long because nothing can be sent while a job holds the interpreter's lock.
+HEARTBEAT: Final = 60
+#: Seconds between two rounds of the pulse thread.
+PULSE: Final = 0.05
+#: Seconds that a job may go on when the connection that delivered it is gone.
+_ORPHAN_GRACE: Final = 1.0
+#: Seconds after which the parent is told everything of the job that runs.
+_REPORT_AFTER: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+
+
+class JobProcess:
+    """What runs in one process of the group.
+
+    Args:
+        app: the application, as inherited from the parent.
+        queue: the queue served.
+        hostname: the worker's node name.
+        slot: this process's record.
+        parent: the socket to the parent, datagrams of JSON.
+        max_jobs: jobs after which it leaves; None is never.
+        max_memory: KiB of resident memory after which it leaves; None is never.
+    """
+
+    def __init__(
+        self,
+        app: Laneway,
+        queue: str,
+        hostname: str,
+        slot: Slot,
+        parent: socket.socket,
+        *,
+        max_jobs: int | None,
+        max_memory: int | None,
+    ) -> None:
+        self._app = app
+        self._queue = queue
+        self._hostname = hostname
+        self._slot = slot
+        self._parent = parent
+        self._max_jobs = max_jobs
+        self._max_memory = max_memory
+        self._jobs = 0
+        self._retire = False
+        self._heard = 0
+        self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
+        self._runner = Runner(app, queue, hostname)
+        self._intake: Intake | None = None
+        self._job: Job | None = None
+        self._interruptible = False
+        #: What says that the connection is of no use any more.
+        self._broken: tuple[type[Exception], ...] = (OSError,)
+
+    def run(self) -> None:
+        """Live until ordered to leave, or until a limit of jobs or memory is reached."""
+        slot = self._slot
+        slot.pid, slot.state = os.getpid(), slots.STARTING
+        process_initializer(self._app, self._hostname)
+        # Only the parent decides; whole process groups get signals from terminals and supervisors.
+        # Handlers and not SIG_IGN, which what a task starts would inherit.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGUSR1, self._on_soft_limit)
+        self._parent.setblocking(False)
+        self._broken = _broken(self._connection())
+        self._app.facts.listen(slot.count)
+        threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
+        pause = 0.1
+        while slot.order != slots.LEAVE and not self._retire:
+            try:
+                with self._connected() as intake:
+                    pause = 0.1
+                    self._serve(intake)
+            except self._broken as error:
+                log.warning("connection of %s lost: %s; again in %g s", self._queue, error, pause)
+                self._wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        slot.state = slots.LEAVING
+        signals.worker_process_shutdown.send(sender=self._hostname, pid=os.getpid(), exitcode=0)
+
+    # -- the main thread ---------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _connected(self) -> Any:
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=1, reraise_as_library_errors=False)
+            intake = Intake(connection, self._queue, self._slot, self._parent)
+            self._slot.connections += 1
+            self._lend(intake.socket)
+            self._intake = intake
+            if not profile_of(server_version(connection)).free_return:
+                # What is held and given back would be charged as if it had failed.
+                self._prefetch = Prefetch(0.0)
+            self._slot.state = slots.CONNECTED
+            try:
+                yield intake
+            finally:
+                self._intake = None
+                self._slot.state = slots.STARTING
+                self._tell({"closed": True})
+
+    def _connection(self) -> kombu.Connection:
+        return self._app.connection_for_read(heartbeat=HEARTBEAT)
+
+    def _lend(self, own: socket.socket) -> None:
+        """Give the parent a duplicate of the connection, so that it can settle what we cannot."""
+        if hasattr(own, "pending"):
+            # TLS keeps its state in this process: nobody else can write to it.
+            self._tell({"connected": False})
+        else:
+            self._tell({"connected": True}, own.fileno())
+
+    def _serve(self, intake: Intake) -> None:
+        slot = self._slot
+        while True:
+            slot.main_at = now = time.monotonic()
+            if slot.said != self._heard:
+                self._hear()
+            if slot.order != slots.CONSUME or self._retire:
+                self._pause(intake)
+                if slot.order == slots.LEAVE or self._retire:
+                    return
+                self._wait(1.0)
+                intake.idle(now, HEARTBEAT)
+                continue
+            if not intake.consuming:
+                intake.consume(self._prefetch.count)
+                slot.state = slots.CONSUMING
+            delivery = intake.take(1.0)
+            if delivery is None:
+                intake.idle(now, HEARTBEAT)
+            else:
+                self._handle(intake, delivery)
+
+    def _pause(self, intake: Intake) -> None:
+        """Take nothing more; what is held is given back."""
+        if intake.consuming:
+            intake.stop()
+        intake.give_back_held()
+        intake.settle()
+        if self._slot.state == slots.CONSUMING:
+            self._slot.state = slots.CONNECTED
+
+    def _handle(self, intake: Intake, delivery: Delivery) -> None:
+        try:
+            job = self._runner.read(delivery)
+            seconds = too_early(job.request.get("eta"))
+            if seconds:
+                put_off(self._app, self._queue, delivery, seconds)
+            if seconds or self._runner.refused_before_run(job):
+                intake.finish(delivery.tag)
+                return
+        except PublishError as error:
+            # It is too early, and there is nowhere to wait: the queue is the best place.
+            log.warning("a job that came too early is given back: %s", error)
+            intake.refuse(delivery.tag, requeue=True)
+            return
+        except Exception as error:  # noqa: BLE001 (whatever a message is, it must not end us)
+            self._quarantine(intake, delivery, error)
+            return
+        if job.request.get("x-delivery-count"):
+            self._isolate(intake)
+        self._run(intake, delivery, job)
+
+    def _isolate(self, intake: Intake) -> None:
+        """Hold nothing but the job at hand, which may have killed the process it ran in before.
+
+        The header counts (on quorum queues) what ended badly; a job that was only given back has
+        none, although it comes as redelivered too.
+        """
+        if self._prefetch.count > 1:
+            intake.stop()
+        intake.give_back_held()
+        intake.settle()
+
+    def _run(self, intake: Intake, delivery: Delivery, job: Job) -> None:
+        slot = self._slot
+        self._app.facts.tell(
+            "received",
+            queue=self._queue,
+            task=job.task_name,
+            task_id=job.id,
+            priority=job.request["delivery_info"]["priority"],
+            attempt=(job.request.get("retries") or 0) + 1,
+            redelivered=delivery.redelivered,
+            worker=self._hostname,
+        )
+        slot.begin(
+            delivery.tag,
+            job.id,
+            job.task_name,
+            redelivered=delivery.redelivered,
+            hard=job.hard_limit,
+            soft=job.soft_limit,
+        )
+        self._job = job
+        verdict = None
+        try:
+            self._interruptible = job.soft_limit > 0
+            verdict = self._runner.run(job)
+            self._interruptible = False
+        except SoftTimeLimitExceeded:
+            # It came when the task's own code had ended already.
+            self._interruptible = False
+        except BaseException as error:  # noqa: BLE001 (SystemExit and its like)
+            # Not by unwinding: a connection that is closed gives back, and charges, everything.
+            log.error("%s ends its process: %r", job.task_name, error)  # noqa: TRY400
+            logging.shutdown()
+            code = error.code if isinstance(error, SystemExit) else None
+            os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
+        self._job = None
+        if verdict == "ack" or verdict is None:
+            intake.finish(delivery.tag)
+        else:
+            intake.refuse(delivery.tag, requeue=verdict == "requeue")
+        took = slot.end()
+        self._jobs += 1
+        self._learn(intake, took)
+        self._retire = self._is_used_up()
+
+    def _learn(self, intake: Intake, took: float) -> None:
+        before = self._prefetch.count
+        changed = self._prefetch.note(took, self._slot.main_at)
+        self._slot.expected_runtime = self._prefetch.expected or 0.0
+        if changed and intake.consuming:
+            intake.stop_soon()
+            if self._prefetch.count < before:
+                intake.give_back_held()
+
+    def _quarantine(self, intake: Intake, delivery: Delivery, why: Exception) -> None:
+        intake.refuse(delivery.tag, requeue=False)
+        headers: Any = None
+        with contextlib.suppress(Exception):
+            headers = delivery.properties().get("application_headers")
+        named = headers if isinstance(headers, dict) else {}
+        task, task_id = named.get("task"), named.get("id")
+        self._app.facts.tell(
+            "quarantined",
+            queue=self._queue,
+            task=task if isinstance(task, str) else None,
+            task_id=task_id if isinstance(task_id, str) else None,
+            worker=self._hostname,
+            error_type=type(why).__name__,
+            reason=str(why),
+        )
+
+    def _is_used_up(self) -> bool:
+        if self._max_jobs and self._jobs >= self._max_jobs:
+            return True
+        if not self._max_memory:
+            return False
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._max_memory
+
+    # -- the parent --------------------------------------------------------------------------
+
+    def _tell(self, news: dict[str, Any], descriptor: int | None = None) -> None:
+        """Say something to the parent; a parent that is gone ends us anyway."""
+        data = json.dumps(news, default=str).encode()
+        with contextlib.suppress(OSError):
+            if descriptor is None:
+                self._parent.send(data)
+            else:
+                socket.send_fds(self._parent, [data], [descriptor])
+
+    def _hear(self) -> None:
+        """Read what the parent says."""
+        self._heard = self._slot.said
+        with contextlib.suppress(BlockingIOError):
+            while data := self._parent.recv(65536):
+                for task_id in json.loads(data).get("revoked", ()):
+                    worker_state.revoked.add(task_id)
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, but not through an order."""
+        select.select([self._parent], [], [], seconds)
+        self._hear()
+
+    # -- signals and the pulse thread --------------------------------------------------------
+
+    def _on_soft_limit(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        deadline = self._slot.soft_deadline
+        if self._interruptible and deadline and time.monotonic() >= deadline:
+            self._interruptible = False
+            raise SoftTimeLimitExceeded
+
+    def _pulse(self) -> None:
+        """Beside the jobs: heartbeats, late acknowledgements, and what a long job makes needed."""
+        slot = self._slot
+        reported = 0
+        while True:
+            time.sleep(PULSE)
+            slot.pulse_at = now = time.monotonic()
+            intake = self._intake
+            if intake is None:
+                continue
+            try:
+                intake.beat(now, HEARTBEAT / 3)
+                turn = slot.turn
+                if not turn & 1:
+                    continue
+                ran = now - slot.began
+                if ran > _REPORT_AFTER and reported != turn:
+                    reported = turn
+                    self._report(turn)
+                if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
+                    intake.hold_nothing()
+                if ran > _ORPHAN_GRACE and intake.lost():
+                    self._stop_orphan(turn)
+            except self._broken as error:
+                log.debug("pulse: %r", error)
+
+    def _report(self, turn: int) -> None:
+        job = self._job
+        if job is not None and self._slot.turn == turn:
+            request = {key: value for key, value in job.request.items() if key != "properties"}
+            self._tell({"turn": turn, "task": job.task_name, "request": request})
+
+    def _stop_orphan(self, turn: int) -> None:
+        """The broker gives this job to another process: it must not go on here."""
+        time.sleep(_ORPHAN_GRACE)
+        if self._slot.turn == turn:
+            log.warning("the connection is gone: %s is stopped, it will run again", turn)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _broken(connection: kombu.Connection) -> tuple[type[Exception], ...]:
+    return (*connection.connection_errors, *connection.channel_errors, OSError)

@@ -1,0 +1,172 @@
+"""What the parent knows of its processes: one record for each, in memory that all of them share.
+
+A process writes its own record and nobody else's; the parent reads, and writes the orders. A record
+is never locked: ``turn`` is odd while a job runs and changes with each job, so that who reads it
+before and after knows whether the rest belongs together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import time
+from typing import TYPE_CHECKING, Final, get_args
+
+from laneway.facts import FactKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from laneway.facts import Fact
+
+#: States of a process.
+ABSENT: Final = 0
+STARTING: Final = 1
+CONNECTED: Final = 2
+CONSUMING: Final = 3
+LEAVING: Final = 4
+
+#: Orders of the parent.
+HALT: Final = 0
+CONSUME: Final = 1
+LEAVE: Final = 2
+
+_ID_BYTES: Final = 256
+#: The kinds of facts, in the order in which a record counts them.
+FACT_KINDS: Final = get_args(FactKind)
+_POSITION: Final = {kind: place for place, kind in enumerate(FACT_KINDS)}
+
+
+class Slot(ctypes.Structure):
+    """One process. Times are those of ``time.monotonic``, which all processes of a host share."""
+
+    _fields_ = (
+        ("pid", ctypes.c_int64),
+        # what it is to do: one of the orders above (written by the parent)
+        ("order", ctypes.c_uint8),
+        ("state", ctypes.c_uint8),
+        # how often the parent has said something (written by the parent)
+        ("said", ctypes.c_uint32),
+        # 1 while bytes are on their way to the broker: nobody else may write to the connection
+        ("writing", ctypes.c_uint8),
+        # the message that runs was delivered before
+        ("redelivered", ctypes.c_uint8),
+        # odd while a job runs; changes with each job
+        ("turn", ctypes.c_uint64),
+        ("channel", ctypes.c_uint16),
+        ("consumer_tag", ctypes.c_char * _ID_BYTES),
+        # the delivery that runs; everything up to `finished` has ended well, up to `settled` the
+        # broker was told so
+        ("tag", ctypes.c_uint64),
+        ("finished", ctypes.c_uint64),
+        ("settled", ctypes.c_uint64),
+        ("began", ctypes.c_double),
+        # when the limits of the job that runs are over; 0 is never
+        ("soft_deadline", ctypes.c_double),
+        ("hard_deadline", ctypes.c_double),
+        ("task_id", ctypes.c_char * _ID_BYTES),
+        ("task", ctypes.c_char * _ID_BYTES),
+        # the last time that its main loop, and its pulse thread, came round
+        ("main_at", ctypes.c_double),
+        ("pulse_at", ctypes.c_double),
+        # numbers for metrics
+        ("done", ctypes.c_uint64),
+        ("busy_seconds", ctypes.c_double),
+        ("held", ctypes.c_uint32),
+        ("prefetch", ctypes.c_uint32),
+        ("expected_runtime", ctypes.c_double),
+        ("connections", ctypes.c_uint32),
+        # how often each kind of fact was told, in the order of FACT_KINDS
+        ("told", ctypes.c_uint64 * len(FACT_KINDS)),
+    )
+
+    pid: int
+    order: int
+    state: int
+    said: int
+    writing: int
+    redelivered: int
+    turn: int
+    channel: int
+    consumer_tag: bytes
+    tag: int
+    finished: int
+    settled: int
+    began: float
+    soft_deadline: float
+    hard_deadline: float
+    task_id: bytes
+    task: bytes
+    main_at: float
+    pulse_at: float
+    done: int
+    busy_seconds: float
+    held: int
+    prefetch: int
+    expected_runtime: float
+    connections: int
+    told: ctypes.Array[ctypes.c_uint64]
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs now."""
+        return bool(self.turn & 1)
+
+    def begin(
+        self, tag: int, task_id: str, task: str, *, redelivered: bool, hard: float, soft: float
+    ) -> None:
+        """Note the job that runs from now on; limits in seconds, 0 is none."""
+        now = time.monotonic()
+        self.tag = tag
+        self.task_id = task_id.encode("utf-8", "replace")[: _ID_BYTES - 1]
+        self.task = task.encode("utf-8", "replace")[: _ID_BYTES - 1]
+        self.redelivered = redelivered
+        self.began = now
+        self.soft_deadline = now + soft if soft else 0.0
+        self.hard_deadline = now + hard if hard else 0.0
+        self.turn += 1
+
+    def end(self) -> float:
+        """Note that the job has ended; the seconds it took."""
+        took = time.monotonic() - self.began
+        self.turn += 1
+        self.done += 1
+        self.busy_seconds += took
+        return took
+
+    def count(self, fact: Fact) -> None:
+        """Listen to the facts of this process."""
+        self.told[_POSITION[fact.kind]] += 1
+
+    def counts(self) -> dict[str, int]:
+        """How many facts of each kind were told here."""
+        return {kind: n for kind, n in zip(FACT_KINDS, self.told, strict=True) if n}
+
+    def clear(self) -> None:
+        """Make ready for another process; what was counted goes on counting."""
+        kept = self.done, self.busy_seconds, list(self.told)
+        ctypes.memset(ctypes.byref(self), 0, ctypes.sizeof(self))
+        self.done, self.busy_seconds = kept[:2]
+        self.told[:] = kept[2]
+
+
+class Slots:
+    """The records of a group; made before anything forks.
+
+    Args:
+        number: how many processes the group may have at most.
+    """
+
+    def __init__(self, number: int) -> None:
+        size = ctypes.sizeof(Slot)
+        self._memory = mmap.mmap(-1, number * size)
+        self._slots = [Slot.from_buffer(self._memory, index * size) for index in range(number)]
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots)
+
+    def __getitem__(self, index: int) -> Slot:
+        return self._slots[index]

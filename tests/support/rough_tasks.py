@@ -1,0 +1,74 @@
+"""Tasks that treat the process they run in badly."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from support.tasks import app
+
+__all__ = ["app"]
+
+
+@app.task(name="rough.pid", bind=True)
+def pid(self: Any, seconds: float = 0.0) -> dict[str, Any]:
+    """Says in which process it ran, and how often the broker had counted a failure of it."""
+    time.sleep(seconds)
+    return {"pid": os.getpid(), "counted": self.request.get("x-delivery-count") or 0}
+
+
+@app.task(name="rough.exit")
+def exit_at_once(after: float = 0.0) -> None:
+    time.sleep(after)
+    os._exit(7)
+
+
+@app.task(name="rough.segfault")
+def segfault() -> None:
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+@app.task(name="rough.system_exit")
+def system_exit() -> None:
+    raise SystemExit(3)
+
+
+@app.task(name="rough.eat")
+def eat(megabytes: int) -> int:
+    """Leaves the process larger than before."""
+    block = bytearray(megabytes * 1024 * 1024)
+    block[::4096] = b"x" * len(block[::4096])
+    return os.getpid()
+
+
+@app.task(name="rough.fork")
+def fork() -> int:
+    """Starts a process of its own, which ends at once."""
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return os.getpid()
+
+
+@app.task(name="rough.stubborn")
+def stubborn(seconds: float) -> None:
+    """Holds the interpreter's lock: no thread and no signal handler of this process can run."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+
+
+@app.task(name="rough.soft", soft_time_limit=1, time_limit=30)
+def soft() -> str:
+    try:
+        time.sleep(25)
+    except SoftTimeLimitExceeded:
+        return "cleaned up"
+    return "slept"
