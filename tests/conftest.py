@@ -23,7 +23,8 @@ class MakePolicy(Protocol):
         """``queues``: name to what its file says besides ``summary`` and ``service_level``."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    workers.pool = config.getoption("--pool")
     # Ctrl-C is ignored by what a shell without job control runs in the background, and by all that
     # such a process starts; the tests' commands are to be stopped by it wherever they run.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,10 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=tuple(POOL_CAN),
         help="the pool of the tests' workers, instead of what their queues' files say",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    workers.pool = config.getoption("--pool")
 
 
 @pytest.fixture

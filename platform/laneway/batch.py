@@ -183,7 +183,7 @@ class Batch:
 
     @contextlib.contextmanager
     def _apart(self) -> Iterator[None]:
-        """A job that a listener publishes is no job of the batch: that is in the middle of reading."""
+        """A job that a listener publishes is no job of the batch, which is reading just now."""
         is_open, self._open = self._open, False
         try:
             yield

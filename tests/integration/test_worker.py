@@ -334,7 +334,7 @@ def test_what_outlasts_the_grace_period_is_given_back(
         assert long.get(timeout=60) == str(go_on)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "direct", "threads", "gevent", "eventlet", "solo"])
 def test_every_pool_runs_jobs(
     topology: BrokerAddress, redis: PrivateRedis, env: dict[str, str], pool: str
 ) -> None:

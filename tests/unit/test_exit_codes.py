@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from laneway import errors
+from laneway.account import BatchAccount
 from laneway.cli.exit_codes import ExitCode, exit_code
 from laneway.local import LocalServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def _make(kind: type[errors.LanewayError]) -> errors.LanewayError:
+    if kind is errors.PolicyError:
+        return errors.PolicyError(["why"])
+    if kind is errors.BatchIncomplete:
+        return errors.BatchIncomplete("why", account=BatchAccount(taken=0, accepted=()))
+    return kind("why")
 
 
 def leaves(kind: type[errors.LanewayError]) -> Iterator[type[errors.LanewayError]]:
@@ -45,5 +54,4 @@ def test_an_error_ends_with_its_status(kind: type[errors.LanewayError], status: 
 
 def test_no_error_ends_as_success_or_as_a_usage_error() -> None:
     for kind in leaves(errors.LanewayError):
-        error = kind(["why"]) if kind is errors.PolicyError else kind("why")
-        assert exit_code(error) in (ExitCode.REFUSED, ExitCode.BROKER, ExitCode.FAILED)
+        assert exit_code(_make(kind)) in (ExitCode.REFUSED, ExitCode.BROKER, ExitCode.FAILED)

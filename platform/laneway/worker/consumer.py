@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
-from laneway.worker.direct.pool import DirectPool
+from laneway.worker.direct import DirectPool
 from laneway.worker.topology_check import look_before_consuming
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
 from laneway.metrics import FactCounter
 from laneway.queues import POOL_CAN
-from laneway.worker import telling
-from laneway.worker.direct import pool as direct_pool
+from laneway.worker import direct, telling
 from laneway.worker.grace import keep_grace
 
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
@@ -77,7 +76,7 @@ class JobWorker(Worker):
         quarantined, time limits, lost processes, drift): what the children do is in the log.
         """
         facts = Counter(self.counter.totals())
-        if isinstance(self.pool, direct_pool.DirectPool):
+        if isinstance(self.pool, direct.DirectPool):
             facts += self.pool.facts()
         own = {"queue": self.queue, "facts": dict(facts)}
         return {**super().stats(), "laneway": own}
@@ -141,7 +140,7 @@ def _celerys_command_chose_the_pool() -> bool:
 
 def pool_class(name: str) -> str:
     """What Celery knows a pool of :data:`laneway.queues.POOL_CAN` by; other names are unchanged."""
-    return direct_pool.PLACE if name == "direct" else name
+    return direct.PLACE if name == "direct" else name
 
 
 def pool_name(pool: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker.consumer.control import Control
 
-from laneway.worker.direct.pool import DirectPool
+from laneway.worker.direct import DirectPool
 
 if TYPE_CHECKING:
     from laneway.worker.consumer import JobConsumer

@@ -14,7 +14,7 @@ Parent and processes share one record for each process (:mod:`.slots`): what run
 what is finished, what is held. From it the parent enforces time limits, and settles what a process
 leaves behind when it is killed or dies: it holds a duplicate of the process's connection, so that a
 job is given back, dead-lettered or acknowledged by itself and its neighbours are not charged
-(:mod:`.unsettled`).
+(:mod:`.estate`).
 
 * :mod:`.pool` is Celery's pool in the parent; :mod:`.watch` its eyes; :mod:`.commands` what
   ``celery inspect`` and ``celery control`` may ask;
@@ -22,3 +22,7 @@ job is given back, dead-lettered or acknowledged by itself and its neighbours ar
 * :mod:`.process` is the life of one process; :mod:`.intake` its end of the broker, in
   :mod:`.frames`; :mod:`.runner` runs one job; :mod:`.prefetch` says how much may be held ahead.
 """
+
+from laneway.worker.direct.pool import PLACE, DirectPool
+
+__all__ = ["DirectPool", "PLACE"]

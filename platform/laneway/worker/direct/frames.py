@@ -115,10 +115,12 @@ class Reader:
     Args:
         channel: the channel whose deliveries are wanted.
         other: called with type, channel and payload of every other frame.
+        largest: bytes that a frame may have, as agreed when the connection was made.
     """
 
     channel: int
     other: Callable[[int, int, bytes], None]
+    largest: int = 131_072
     #: Whole messages, oldest first.
     deliveries: deque[Delivery] = field(default_factory=deque)
     #: ``basic.cancel-ok`` frames seen.
@@ -140,6 +142,8 @@ class Reader:
         while end - at >= 8:
             kind, channel, size = _frame(data, at)
             after = at + 8 + size
+            if size > self.largest:
+                raise ConnectionError(f"expected AMQP frames of at most {self.largest} bytes")
             if after > end:
                 break
             if data[after - 1] != FRAME_END:

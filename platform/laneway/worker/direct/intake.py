@@ -56,7 +56,7 @@ class Intake:
         self.socket: socket.socket = self._transport.sock
         self._secured = hasattr(self.socket, "pending")
         self._lock = threading.Lock()
-        self._reader = Reader(self._id, self._on_other)
+        self._reader = Reader(self._id, self._on_other, self._amqp.frame_max)
         self._held = self._reader.deliveries
         self._poll = select.poll()
         self._poll.register(self.socket, select.POLLIN)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from laneway.app import Laneway
+    from laneway.worker.direct.estate import Estate
     from laneway.worker.direct.runner import Verdict
-    from laneway.worker.direct.unsettled import Unsettled
     from laneway.worker.direct.watch import Ended
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class DirectPool(BasePool):
 
     # -- jobs whose process is gone ----------------------------------------------------------
 
-    def _aftermath(self, ended: Ended, left: Unsettled) -> None:
+    def _aftermath(self, ended: Ended, left: Estate) -> None:
         """Store and tell what became of the job, then settle it as Celery would."""
         verdict: Verdict | None = None
         try:

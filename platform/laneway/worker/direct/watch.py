@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway.worker.direct import slots
-from laneway.worker.direct.unsettled import Unsettled
+from laneway.worker.direct.estate import Estate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from laneway.worker.direct.slots import Slot, Slots
 
     #: What is to be done about a job that was ended: the end, the process's leftovers.
-    Aftermath = Callable[["Ended", Unsettled], None]
+    Aftermath = Callable[["Ended", Estate], None]
 
 log = logging.getLogger(__name__)
 
@@ -340,9 +340,9 @@ class Watch:
         while time.monotonic() < until and not _is_stopped(member.pid):
             time.sleep(0.001)
 
-    def _take_over(self, member: Member) -> Unsettled:
+    def _take_over(self, member: Member) -> Estate:
         connection, member.connection = member.connection, None
-        return Unsettled.of(member.slot, connection)
+        return Estate.of(member.slot, connection)
 
     def _ended(self, member: Member, why: str, status: int) -> Ended:
         slot, report = member.slot, member.report
@@ -358,7 +358,7 @@ class Watch:
             request=report["request"] if report and report["turn"] == slot.turn else None,
         )
 
-    def _submit(self, ended: Ended, left: Unsettled) -> None:
+    def _submit(self, ended: Ended, left: Estate) -> None:
         with contextlib.suppress(RuntimeError):
             self._after.submit(self._aftermath, ended, left)
 

@@ -28,7 +28,7 @@ _ANSWER: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
+class Estate:
     """The deliveries of a process that is gone, and the connection that they belong to."""
 
     #: None where nobody else can write to it (TLS): the broker then gives all back, and counts.
@@ -42,7 +42,7 @@ class Unsettled:
     settled: int
 
     @classmethod
-    def of(cls, slot: Slot, connection: socket.socket | None) -> Unsettled:
+    def of(cls, slot: Slot, connection: socket.socket | None) -> Estate:
         """Read the record of a process that is stopped or dead.
 
         A process that died while it wrote leaves half a frame: then nothing may be added.
