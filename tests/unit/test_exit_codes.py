@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from laneway import errors
+from laneway.account import BatchAccount
 from laneway.cli.exit_codes import ExitCode, exit_code
 from laneway.local import LocalServerError
 
@@ -45,5 +46,10 @@ def test_an_error_ends_with_its_status(kind: type[errors.LanewayError], status: 
 
 def test_no_error_ends_as_success_or_as_a_usage_error() -> None:
     for kind in leaves(errors.LanewayError):
-        error = kind(["why"]) if kind is errors.PolicyError else kind("why")
+        more = {"account": BatchAccount(taken=1, accepted=())}
+        error = (
+            kind(["why"])
+            if kind is errors.PolicyError
+            else kind("why", **(more if kind is errors.BatchIncomplete else {}))
+        )
         assert exit_code(error) in (ExitCode.REFUSED, ExitCode.BROKER, ExitCode.FAILED)
