@@ -22,7 +22,7 @@ from laneway.publish import POOL_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from laneway.app import Laneway
+    from laneway.publishing import PublishingApp
 
 
 class Aside:
@@ -57,7 +57,11 @@ class Aside:
 
 
 def call_of(
-    app: Laneway, what: Task | Signature | str, args: Any, kwargs: Any, options: dict[str, Any]
+    app: PublishingApp,
+    what: Task | Signature | str,
+    args: Any,
+    kwargs: Any,
+    options: dict[str, Any],
 ) -> Callable[[], Any]:
     """The blocking call that is meant.
 

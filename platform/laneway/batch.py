@@ -166,10 +166,14 @@ class Batch:
     def accepted(self, job: Job) -> None:
         """The broker confirmed it."""
         self._accepted.add(job.position)
-        with self._apart():
+        # Being in the middle of reading, the batch takes no job that a listener publishes.
+        is_open, self._open = self._open, False
+        try:
             self._facts.tell("published", **_told(job))
             if self._on_accepted is not None:
                 self._on_accepted(job.position, job.task_id)
+        finally:
+            self._open = is_open
 
     def refused(self, job: Job, error: Exception) -> None:
         """The broker refused it."""
@@ -177,16 +181,10 @@ class Batch:
             error.task_id = job.task_id
         self._refused.append(Unsettled(job.position, job.task_id, error))
         self._end(error)
-        with self._apart():
-            reason = {"error_type": type(error).__name__, "reason": str(error)}
-            self._facts.tell("refused", **_told(job), **reason)
-
-    @contextlib.contextmanager
-    def _apart(self) -> Iterator[None]:
-        """A job that a listener publishes is no job of the batch, which is reading just now."""
+        reason = {"error_type": type(error).__name__, "reason": str(error)}
         is_open, self._open = self._open, False
         try:
-            yield
+            self._facts.tell("refused", **_told(job), **reason)
         finally:
             self._open = is_open
 
@@ -245,6 +243,8 @@ class Batch:
             try:
                 pipeline.finish()
             except Exception as error:  # noqa: BLE001 (whatever it is, the account must be told)
+                if self._reason is not None:
+                    self._reason.add_note(f"And then, while the rest was waited for: {error}")
                 self._end(error)
 
     def _end(self, error: Exception) -> None:

@@ -30,6 +30,7 @@ A leaf is its docstring; the message says what was expected, what was got and wh
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
@@ -161,6 +162,9 @@ class BatchIncomplete(PublishError):
     def __init__(self, message: str, *, account: BatchAccount) -> None:
         super().__init__(message, maybe_accepted=bool(account.maybe_accepted))
         self.account = account
+
+    def __reduce__(self) -> tuple[partial[BatchIncomplete], tuple[str]]:
+        return partial(type(self), account=self.account), (str(self),)
 
 
 class BrokerError(LanewayError):

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from laneway.account import BatchAccount
-    from laneway.app import Laneway
     from laneway.batch import Batch
+    from laneway.publishing import PublishingApp
     from laneway.sender import Sender
 
 
 def publish(
-    app: Laneway, sender: Sender, batch: Batch, signatures: Iterable[Signature]
+    app: PublishingApp, sender: Sender, batch: Batch, signatures: Iterable[Signature]
 ) -> BatchAccount:
     """Publish each signature as one job of the batch.
 
@@ -43,7 +43,9 @@ def publish(
     return batch.finish()
 
 
-def _take(app: Laneway, sender: Sender, batch: Batch, signature: Any, *, eager: bool) -> str | None:
+def _take(
+    app: PublishingApp, sender: Sender, batch: Batch, signature: Any, *, eager: bool
+) -> str | None:
     if not isinstance(signature, Signature):
         raise OptionRefused(
             f"expected a signature (task.s(...), app.signature(...)), got: {signature!r}. Nothing "
@@ -63,7 +65,7 @@ def _take(app: Laneway, sender: Sender, batch: Batch, signature: Any, *, eager: 
     return None
 
 
-def _take_short(app: Laneway, sender: Sender, batch: Batch, signature: Signature) -> bool:
+def _take_short(app: PublishingApp, sender: Sender, batch: Batch, signature: Signature) -> bool:
     """Take what a plain signature would publish, without a result that nobody asked for."""
     name, args, kwargs = signature["task"], signature["args"], signature["kwargs"]
     options: dict[str, Any] | None = dict(signature["options"])

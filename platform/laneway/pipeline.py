@@ -165,7 +165,8 @@ class Pipeline:
         self.sent_twice += len(again)
         self._waiting.extendleft(reversed(again))
         self._on_their_way.clear()
-        self._bytes_on_their_way = self._tag = 0
+        self._bytes_on_their_way = 0
+        self._tag = self._producer.tag
         self._channel = channel
         channel.events["basic_return"].add(self._on_return)
         # py-amqp reads too, for example while a result backend declares its queue.
@@ -192,6 +193,7 @@ class Pipeline:
             data.append(job.message.frames(frame_max))
             if self._bytes_on_their_way > _WINDOW_BYTES or len(self._on_their_way) >= self._window:
                 break
+        self._producer.tag = self._tag
         self._waiting_bytes = sum(job.size for job in self._waiting)
         if data:
             transport = connection.transport

@@ -76,6 +76,9 @@ class JobProducer(kombu.Producer):
         self._max_message_bytes = max_message_bytes
         #: Who takes the messages that Celery composes, while they are not to be sent one by one.
         self.into: Callable[[Publish], None] | None = None
+        #: The delivery tag of the last message on the open channel: the broker counts them from 1,
+        #: whoever sent them, and its confirms name them.
+        self.tag = 0
         # The channel on which the broker was asked for confirms.
         self._confirming: Any = None
 
@@ -117,9 +120,11 @@ class JobProducer(kombu.Producer):
             return composer.publish(
                 body, routing_key, exchange=exchange, headers=headers, **properties
             )
-        return self._attempt(timeout).run(
-            self,
-            lambda remaining: super(JobProducer, self).publish(
+
+        def send(remaining: float) -> Any:
+            self.confirming()
+            self.tag += 1
+            return super(JobProducer, self).publish(
                 body,
                 routing_key,
                 exchange=exchange,
@@ -129,8 +134,9 @@ class JobProducer(kombu.Producer):
                 timeout=remaining,
                 confirm_timeout=remaining,
                 **properties,
-            ),
-        )
+            )
+
+        return self._attempt(timeout).run(self, send)
 
     def transmit(self, message: Publish, seconds: float) -> None:
         """Send a message that is written already, once, and wait for the confirm.
@@ -148,6 +154,7 @@ class JobProducer(kombu.Producer):
         until = time.monotonic() + seconds
         connection = self.confirming().connection
         transport = connection.transport
+        self.tag += 1
         with transport.having_timeout(seconds):
             transport.write(message.frames(connection.frame_max))
             frame = transport.read_frame()
@@ -158,6 +165,8 @@ class JobProducer(kombu.Producer):
             connection.on_inbound_frame(frame)
             with connection.transport.having_timeout(max(0.001, until - time.monotonic())):
                 frame = connection.transport.read_frame()
+        if frames.unpack_answer(frame[2], 4)[0] != self.tag:
+            raise RecoverableConnectionError("a confirm of another message")
 
     def discard(self) -> None:
         """Drop the connection: a late confirm on it would be taken for another message's."""
@@ -172,7 +181,7 @@ class JobProducer(kombu.Producer):
             if channel.channel_id != frames.CHANNEL:
                 raise RecoverableConnectionError(f"a fresh connection's channel {channel!r}")
             channel.confirm_select()
-            self._confirming = channel
+            self._confirming, self.tag = channel, 0
         if channel.connection is None:
             raise RecoverableConnectionError("the connection was closed")
         return channel

@@ -22,8 +22,8 @@ from laneway.task import JobTask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from laneway.app import Laneway
     from laneway.frames import Publish
+    from laneway.publishing import PublishingApp
 
 # Part of the shape of a call: what is prepared depends on their values.
 _SHAPE: Final = ("queue", "priority", "time_limit", "soft_time_limit", "ignore_result", "shadow")
@@ -70,7 +70,7 @@ class Sender:
         app: the application.
     """
 
-    def __init__(self, app: Laneway) -> None:
+    def __init__(self, app: PublishingApp) -> None:
         self._app = app
         self._calls = PreparedCalls()
 

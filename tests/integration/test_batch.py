@@ -490,6 +490,21 @@ def test_a_batch_leaves_its_connection_as_it_was(topology: BrokerAddress) -> Non
     assert depth(topology, "default") == 36
 
 
+def test_batches_and_single_calls_take_turns_on_one_connection(topology: BrokerAddress) -> None:
+    app = make_app(topology)
+    channels = set()
+    for turn in range(12):
+        # Of few jobs, so that each has a confirm of its own.
+        assert app.publish_many(jobs(app, turn % 3 + 1)).complete
+        app.send_task("plain.add")
+        app.send_task("plain.add", headers={"tenant": "celery's own way"})
+        with app.publisher("jobs").producer() as producer:
+            channels.add(producer.channel)
+    assert depth(topology, "default") == 12 * 2 + 4 * (1 + 2 + 3)
+    # No confirm was missed, so that the connection had to be made again.
+    assert len(channels) == 1
+
+
 def test_tasks_that_run_eagerly_do_so_here_too(topology: BrokerAddress) -> None:
     app = make_app(topology)
     ran: list[int] = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.account import BatchAccount, Positions, Unsettled
+from laneway.errors import BatchIncomplete
 
 
 @given(st.lists(st.integers(0, 60), unique=True))
@@ -44,3 +46,10 @@ def test_an_account_says_itself_in_words() -> None:
     )
     assert not account.complete
     assert BatchAccount(taken=2, accepted=(range(2),)).complete
+
+
+def test_the_error_of_a_batch_survives_pickling() -> None:
+    account = BatchAccount(taken=2, accepted=(range(1),), maybe_accepted=(Unsettled(1, "b"),))
+    error = BatchIncomplete("why", account=account)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.account, again.maybe_accepted) == ("why", account, True)

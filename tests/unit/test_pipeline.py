@@ -29,6 +29,7 @@ class Broker:
         self.alarm = Alarm()
         self.__connection__ = SimpleNamespace(connected=True)
         self.discarded = 0
+        self.tag = 0
         self._new_channel()
 
     def _new_channel(self) -> None:
@@ -50,6 +51,7 @@ class Broker:
 
     def discard(self) -> None:
         self.discarded += 1
+        self.tag = 0
         self._new_channel()
 
     def having_timeout(self, _seconds: float) -> Any:
@@ -120,6 +122,17 @@ def test_an_answer_ends_the_jobs_that_it_means(answers: Any, said: dict[int, str
     assert dict(heard.said) == said
     assert len(heard.said) == 3
     assert line.unsettled == []
+
+
+def test_confirms_are_counted_on_from_what_the_connection_sent_before() -> None:
+    broker, heard = Broker(), Heard()
+    broker.tag = 7
+    line = pipeline(broker, heard)
+    fill(line, 2)
+    broker.answers = [answer(frames.ACK, 9), answer(frames.NACK, 8)]
+    line.finish()
+    assert heard.said == [(1, "accepted"), (0, "QueueFull")]
+    assert broker.tag == 9
 
 
 def test_no_more_than_the_window_is_on_its_way() -> None:
