@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:
     """Jobs that wait in a queue."""
-    with kombu.Connection(address.kombu_urls(kind)) as connection:  # type: ignore[arg-type]
+    # RabbitMQ 4.3 now and then accepts one of many short connections and says nothing more.
+    with kombu.Connection(address.kombu_urls(kind), connect_timeout=3) as connection:  # type: ignore[arg-type]
+        connection.ensure_connection(max_retries=5, interval_start=0)
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
 
 

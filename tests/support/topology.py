@@ -29,6 +29,8 @@ def purge_queues(address: BrokerAddress, policy: Path = POLICY) -> None:
     """Leave no job of another test behind."""
     loaded = load_policy(policy)
     for kind in VHOST_KINDS:
-        with kombu.Connection(address.kombu_urls(kind)) as connection:
+        # RabbitMQ 4.3 now and then accepts one of many short connections and says nothing more.
+        with kombu.Connection(address.kombu_urls(kind), connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=5, interval_start=0)
             for queue in (*loaded.vhost_queues(kind), "dead.inbox"):
                 connection.default_channel.queue_purge(queue)
