@@ -105,7 +105,6 @@ class JobProcess:
         signal.signal(signal.SIGUSR1, self._on_soft_limit)
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
-        self._app.facts.listen(slot.count)
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
         pause = 0.1
         while slot.order != slots.LEAVE and not self._retire:
