@@ -352,7 +352,7 @@ class JobProcess:
                     intake.hold_nothing()
                 if ran > _ORPHAN_GRACE and intake.lost():
                     self._stop_orphan(turn)
-            except Exception as error:  # noqa: BLE001 (the main thread tells what is wrong)
+            except Exception as error:  # noqa: BLE001 (the main thread tells)
                 log.debug("pulse: %r", error)
 
     def _report(self, turn: int) -> None:
