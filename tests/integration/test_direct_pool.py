@@ -227,6 +227,26 @@ def test_a_job_may_fork(app: Laneway, worker: WorkerProcess) -> None:
     assert send(app, "rough.fork").get(timeout=PATIENCE) == first
 
 
+def test_a_process_that_a_job_forked_does_not_go_on_as_a_worker(
+    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+) -> None:
+    stray = send(app, "rough.stray")
+    worker.wait_for("succeeded", task_id=stray.id, timeout=PATIENCE)
+    answers = [send(app, "rough.pid").get(timeout=PATIENCE) for _ in range(10)]
+    assert len({answer["pid"] for answer in answers}) == 1
+    assert {answer["counted"] for answer in answers} == {0}
+    assert children(worker.process.pid) == [answers[0]["pid"]]
+    assert ready(topology, "dead.inbox") == 0
+
+
+def test_when_the_nursery_is_killed_the_worker_ends(app: Laneway, worker: WorkerProcess) -> None:
+    assert send(app, "plain.add", 1, 1).get(timeout=PATIENCE) == 2
+    [nursery] = _children(worker.process.pid)
+    os.kill(nursery, signal.SIGKILL)
+    worker.process.wait(PATIENCE)
+    assert "the nursery of the processes is gone" in "".join(worker.lines)
+
+
 def test_a_process_is_replaced_after_its_number_of_jobs(
     app: Laneway, env: dict[str, str], tmp_path: Path
 ) -> None:

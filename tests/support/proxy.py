@@ -15,6 +15,7 @@ class Proxy:
         self._target = (host, port)
         #: While set, what the server answers is swallowed: a half-open connection.
         self.silent = threading.Event()
+        self._away = threading.Event()
         self._stop = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -34,6 +35,15 @@ class Proxy:
         for one in (*self._sockets, self._listener):
             one.close()
 
+    def refuse(self) -> None:
+        """End every connection, and each new one at once: the server is away."""
+        self._away.set()
+        self.cut()
+
+    def accept(self) -> None:
+        """The server is back."""
+        self._away.clear()
+
     def cut(self) -> None:
         """End every connection that there is now."""
         for one in self._sockets:
@@ -52,6 +62,9 @@ class Proxy:
             try:
                 client, _ = self._listener.accept()
             except TimeoutError:
+                continue
+            if self._away.is_set():
+                client.close()
                 continue
             server = socket.create_connection(self._target)
             self._sockets += [client, server]

@@ -59,6 +59,13 @@ def fork() -> int:
     return os.getpid()
 
 
+@app.task(name="rough.stray")
+def stray() -> int:
+    """Starts a process of its own, which comes back from the task as well."""
+    os.fork()
+    return os.getpid()
+
+
 @app.task(name="rough.stubborn")
 def stubborn(seconds: float) -> None:
     """Holds the interpreter's lock: no thread and no signal handler of this process can run."""

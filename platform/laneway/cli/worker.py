@@ -36,6 +36,12 @@ ORPHAN_GRACE: Final = 10.0
     envvar="LANEWAY_LOG_LEVEL",
     default="info",
 )
+@click.option(
+    "--health",
+    metavar="[HOST:]PORT",
+    envvar="LANEWAY_HEALTH",
+    help="Answer /livez, /readyz and /metrics here.",
+)
 @click.option("--owner-pipe", is_flag=True, hidden=True)
 def worker(
     queue: str,
@@ -46,6 +52,7 @@ def worker(
     hostname: str | None,
     form: str,
     log_level: str,
+    health: str | None,
     owner_pipe: bool,
 ) -> int:
     """Run the worker of one queue.
@@ -64,7 +71,9 @@ def worker(
     logger = configure_logging("json" if form == "json" else "text", level=log_level.upper())
     application = load_app(app)
     application.facts.listen(logger)
-    return run_worker(application, queue, concurrency=concurrency, pool=pool, hostname=hostname)
+    return run_worker(
+        application, queue, concurrency=concurrency, pool=pool, hostname=hostname, health=health
+    )
 
 
 def _patch_for(pool: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery.utils.log import get_logger
@@ -24,6 +25,9 @@ class JobConsumer(Consumer):
 
     #: What was said of the queue at the last connect.
     paused: bool = False
+
+    #: When the loop last came round (``time.monotonic``); 0 before it first did.
+    turned_at: float = 0.0
 
     class Blueprint(Consumer.Blueprint):
         """The steps in their order.
@@ -95,6 +99,15 @@ class JobConsumer(Consumer):
             self.pool.halt()
         else:
             self.call_soon(self.cancel_task_queue, self.app.serving)
+
+    def on_ready(self) -> None:
+        """Celery's hook of a loop that begins: note from now on that it turns."""
+        super().on_ready()
+        self._turn()
+        self.timer.call_repeatedly(1.0, self._turn)
+
+    def _turn(self) -> None:
+        self.turned_at = time.monotonic()
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
         """A body that nothing can be made of: Celery would acknowledge it."""

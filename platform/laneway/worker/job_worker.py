@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any, Final
 
+from billiard import current_process
+from celery import signals
 from celery.apps.worker import Worker
 from celery.concurrency import get_implementation
 from click.core import ParameterSource
@@ -14,11 +15,15 @@ from laneway import settings
 from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
-from laneway.metrics import FactCounter
 from laneway.queues import POOL_CAN
 from laneway.worker import direct, telling
 from laneway.worker.grace import keep_grace
+from laneway.worker.health import Health, address_of_health
+from laneway.worker.tally import Counting, Tallies
 
+#: Processes that may be added while the worker runs.
+_SPARE: Final = 64
+_UID: Final = "laneway.tally"
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
 _REQUEST: Final = "laneway.worker.request:JobRequest"
 _LOGGERS_OF_JOBS: Final = (
@@ -34,8 +39,10 @@ class JobWorker(Worker):
 
     #: The one queue that this worker serves.
     queue: str
-    #: What happened here, by kind.
-    counter: FactCounter
+    #: What happened in all processes of this worker.
+    tallies: Tallies
+    #: Where ``/livez``, ``/readyz`` and ``/metrics`` are answered; None is nowhere.
+    health_address: tuple[str, int] | None = None
 
     def on_before_init(self, quiet: bool = False, **options: Any) -> None:
         """Celery's hook before anything is set up: become the worker of the one queue.
@@ -46,11 +53,12 @@ class JobWorker(Worker):
         """
         with plain_errors():
             self._become_the_worker(options)
+            self.health_address = options.get("health_address") or address_of_health()
+        self.app.steps["worker"].add(Health)
         for task in self.app.tasks.values():
             if task.Request == _CELERYS_REQUEST:
                 task.Request = _REQUEST
-        self.counter = FactCounter()
-        self.app.facts.listen(self.counter)
+        self._count(options.get("concurrency"))
         telling.connect(self.app, self.queue, self.hostname)
         keep_grace(self.app.policy.queue(self.queue).worker.grace_period)
         self._leave_the_telling_to_facts()
@@ -69,16 +77,30 @@ class JobWorker(Worker):
         if problems := settings.task_contradictions(self.app.tasks.values()):
             raise WorkerError("\n  ".join(["tasks contradict the platform:", *problems]))
 
+    def _count(self, concurrency: int | None) -> None:
+        """Count what is told, in this process and in those that it will fork."""
+        size = concurrency or self.app.policy.queue(self.queue).worker.concurrency
+        self.tallies = tallies = Tallies(1 + size + _SPARE)
+        parents = Counting(tallies[0])
+        facts = self.app.facts
+        facts.listen(parents)
+
+        def count_in_child(**_: Any) -> None:
+            index = getattr(current_process(), "index", None)
+            # The pools without processes of their own send the signal too, from here.
+            if isinstance(index, int) and 1 + index < len(tallies):
+                facts.leave(parents)
+                facts.listen(Counting(tallies[1 + index]))
+
+        signals.worker_process_init.disconnect(dispatch_uid=_UID)
+        signals.worker_process_init.connect(count_in_child, weak=False, dispatch_uid=_UID)
+
     def stats(self) -> dict[str, Any]:
         """What ``celery inspect stats`` shows, with what this process was told.
 
-        With the direct pool that is everything; with prefork what the parent sees (received,
-        quarantined, time limits, lost processes, drift): what the children do is in the log.
+        It is what all processes of the worker were told.
         """
-        facts = Counter(self.counter.totals())
-        if isinstance(self.pool, direct.DirectPool):
-            facts += self.pool.facts()
-        own = {"queue": self.queue, "facts": dict(facts)}
+        own = {"queue": self.queue, "facts": self.tallies.facts()}
         return {**super().stats(), "laneway": own}
 
     def _leave_the_telling_to_facts(self) -> None:

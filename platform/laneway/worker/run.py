@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from laneway.app import Laneway
 from laneway.errors import WorkerError
+from laneway.worker.health import address_of_health
 from laneway.worker.job_worker import pool_class
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def run_worker(
     concurrency: int | None = None,
     pool: str | None = None,
     hostname: str | None = None,
+    health: str | None = None,
 ) -> int:
     """Serve ``queue`` in this process until told to stop; return the exit status.
 
@@ -70,6 +72,8 @@ def run_worker(
         concurrency: jobs at the same time, instead of the file's.
         pool: Celery's pool, instead of the file's.
         hostname: the worker's node name; ``<queue>@<host>.<pid>`` if None.
+        health: ``HOST:PORT`` of ``/livez``, ``/readyz`` and ``/metrics``; ``$LANEWAY_HEALTH``, else
+            nowhere.
 
     Raises:
         UnknownQueue: the policy has no such queue.
@@ -81,6 +85,7 @@ def run_worker(
         queues=[queue],
         pool=pool_class(pool or spec.worker.pool),
         concurrency=concurrency or spec.worker.concurrency,
+        health_address=address_of_health(health),
         quiet=True,
     )
     worker.start()

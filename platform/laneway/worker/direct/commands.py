@@ -113,7 +113,9 @@ def _cannot(state: Any, **_: Any) -> dict[str, str]:
 #: By the name of the command.
 COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "active": active,
+    "dump_active": active,
     "reserved": reserved,
+    "dump_reserved": reserved,
     "query_task": query_task,
     "revoke": revoke,
     "terminate": terminate,
@@ -121,5 +123,6 @@ COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "add_consumer": add_consumer,
     "time_limit": _cannot,
     "rate_limit": _cannot,
+    "revoke_by_stamped_headers": _cannot,
     "autoscale": _cannot,
 }

@@ -15,6 +15,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+from billiard import current_process
 from billiard.context import ForkProcess
 from celery import platforms
 
@@ -126,6 +127,8 @@ class _Forker:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._parent.close()
+        # As Celery's prefork pool numbers its processes.
+        current_process().index = index
         self._life(index, own)
 
     def _bury(self) -> None:

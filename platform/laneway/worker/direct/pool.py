@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
 
@@ -121,9 +120,26 @@ class DirectPool(BasePool):
         """Whether the processes are to take jobs."""
         return self.watch is not None and self.watch.consuming
 
-    def facts(self) -> Counter[str]:
-        """How many facts of each kind the processes told, also those that are gone."""
-        return sum((Counter(slot.counts()) for slot in self.slots), Counter())
+    @property
+    def ready(self) -> bool:
+        """Whether a process takes jobs; where none is to take any, whether one is connected."""
+        states = {slot.state for slot in self.slots}
+        return slots.CONSUMING in states or (not self.consuming and slots.CONNECTED in states)
+
+    def standing_still(self, now: float, seconds: float) -> list[str]:
+        """The processes that have not come round for ``seconds``, a line each.
+
+        One that runs a job is left to the job's time limit: it may hold the interpreter's lock.
+        """
+        watch = self.watch
+        return [
+            f"process {member.pid} has not come round for {now - member.slot.main_at:.0f} s"
+            for member in (watch.members if watch is not None else ())
+            if member.pid
+            and member.slot.main_at
+            and not member.slot.running
+            and now - member.slot.main_at > seconds
+        ]
 
     def consume(self) -> None:
         """Take jobs from now on; waits a little for the first process to do so."""

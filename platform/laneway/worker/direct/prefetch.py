@@ -55,8 +55,8 @@ class Prefetch:
         if wanted >= self.count and not more:
             return False
         # Somewhat below what fits, so that noise does not make a new subscription of each job.
-        self.count, self._changed_at = max(1, int(wanted * _MARGIN)), now
-        return True
+        before, self.count, self._changed_at = self.count, max(1, int(wanted * _MARGIN)), now
+        return self.count != before
 
     def _wanted(self, expected: float) -> int:
         if self._seen < _SEEN_BEFORE_TRUST or expected <= 0:

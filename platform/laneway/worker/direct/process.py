@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.worker.direct.frames import Delivery
-    from laneway.worker.direct.runner import Job
+    from laneway.worker.direct.runner import Job, Verdict
     from laneway.worker.direct.slots import Slot
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,6 @@ class JobProcess:
         signal.signal(signal.SIGUSR1, self._on_soft_limit)
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
-        self._app.facts.listen(slot.count)
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
         pause = 0.1
         while slot.order != slots.LEAVE and not self._retire:
@@ -236,7 +235,8 @@ class JobProcess:
             soft=job.soft_limit,
         )
         self._job = job
-        verdict = None
+        # If the end of the job is interrupted, it runs again rather than never.
+        verdict: Verdict = "requeue"
         try:
             self._interruptible = job.soft_limit > 0
             verdict = self._runner.run(job)
@@ -250,8 +250,11 @@ class JobProcess:
             logging.shutdown()
             code = error.code if isinstance(error, SystemExit) else None
             os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
+        if os.getpid() != slot.pid:
+            # A process that the task forked, and that fell out of the task: it has no business here.
+            os._exit(1)
         self._job = None
-        if verdict == "ack" or verdict is None:
+        if verdict == "ack":
             intake.finish(delivery.tag)
         else:
             intake.refuse(delivery.tag, requeue=verdict == "requeue")
@@ -349,7 +352,7 @@ class JobProcess:
                     intake.hold_nothing()
                 if ran > _ORPHAN_GRACE and intake.lost():
                     self._stop_orphan(turn)
-            except self._broken as error:
+            except Exception as error:  # noqa: BLE001 (the main thread tells)
                 log.debug("pulse: %r", error)
 
     def _report(self, turn: int) -> None:

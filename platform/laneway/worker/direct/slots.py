@@ -10,14 +10,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import time
-from typing import TYPE_CHECKING, Final, get_args
-
-from laneway.facts import FactKind
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from laneway.facts import Fact
 
 #: States of a process.
 ABSENT: Final = 0
@@ -32,9 +28,6 @@ CONSUME: Final = 1
 LEAVE: Final = 2
 
 _ID_BYTES: Final = 256
-#: The kinds of facts, in the order in which a record counts them.
-FACT_KINDS: Final = get_args(FactKind)
-_POSITION: Final = {kind: place for place, kind in enumerate(FACT_KINDS)}
 
 
 class Slot(ctypes.Structure):
@@ -76,8 +69,6 @@ class Slot(ctypes.Structure):
         ("prefetch", ctypes.c_uint32),
         ("expected_runtime", ctypes.c_double),
         ("connections", ctypes.c_uint32),
-        # how often each kind of fact was told, in the order of FACT_KINDS
-        ("told", ctypes.c_uint64 * len(FACT_KINDS)),
     )
 
     pid: int
@@ -105,7 +96,6 @@ class Slot(ctypes.Structure):
     prefetch: int
     expected_runtime: float
     connections: int
-    told: ctypes.Array[ctypes.c_uint64]
 
     @property
     def running(self) -> bool:
@@ -134,20 +124,11 @@ class Slot(ctypes.Structure):
         self.busy_seconds += took
         return took
 
-    def count(self, fact: Fact) -> None:
-        """Listen to the facts of this process."""
-        self.told[_POSITION[fact.kind]] += 1
-
-    def counts(self) -> dict[str, int]:
-        """How many facts of each kind were told here."""
-        return {kind: n for kind, n in zip(FACT_KINDS, self.told, strict=True) if n}
-
     def clear(self) -> None:
         """Make ready for another process; what was counted goes on counting."""
-        kept = self.done, self.busy_seconds, list(self.told)
+        kept = self.done, self.busy_seconds
         ctypes.memset(ctypes.byref(self), 0, ctypes.sizeof(self))
-        self.done, self.busy_seconds = kept[:2]
-        self.told[:] = kept[2]
+        self.done, self.busy_seconds = kept
 
 
 class Slots:

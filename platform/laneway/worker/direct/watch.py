@@ -238,6 +238,7 @@ class Watch:
                     self._look(time.monotonic())
             except ConnectionError as error:
                 log.critical("%s: this worker ends", error)
+                self._bury_all()
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             except Exception:
@@ -306,6 +307,14 @@ class Watch:
         slot.state = slots.ABSENT
         member.gone()
         self._changed.notify_all()
+
+    def _bury_all(self) -> None:
+        """The nursery is gone, and with it all its processes."""
+        with self._lock:
+            for member in self.members:
+                member.wanted = False
+                if member.present:
+                    self._bury(member, -signal.SIGKILL, time.monotonic())
 
     # -- limits ------------------------------------------------------------------------------
 

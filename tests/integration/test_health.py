@@ -1,0 +1,114 @@
+"""What a worker answers to probes and to Prometheus."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from support.proxy import Proxy
+from support.workers import WorkerProcess, environment, make_app
+
+if TYPE_CHECKING:
+    from laneway.broker import BrokerAddress
+    from laneway.local import PrivateRedis
+
+pytestmark = pytest.mark.integration
+
+PATIENCE = 60
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def ask(port: int, page: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}{page}", timeout=10, trust_env=False)
+
+
+def number(text: str, name: str, **labels: str) -> float:
+    """The value of one sample of the text."""
+    found = re.findall(rf"^{name}{{([^}}]*)}} (\S+)$", text, re.MULTILINE)
+    for shown, value in found:
+        if all(f'{key}="{said}"' in shown for key, said in labels.items()):
+            return float(value)
+    return 0.0
+
+
+def wait_for_status(port: int, page: str, status: int) -> httpx.Response:
+    until = time.monotonic() + PATIENCE
+    while (answer := ask(port, page)).status_code != status:
+        assert time.monotonic() < until, f"{page}: {answer.status_code} {answer.text}"
+        time.sleep(0.1)
+    return answer
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct", "threads", "solo"])
+def test_probes_and_numbers_of_the_whole_worker(
+    topology: BrokerAddress, redis: PrivateRedis, pool: str
+) -> None:
+    app, port = make_app(topology, redis.url), free_port()
+    size = "1" if pool == "solo" else "2"
+    options = ("--pool", pool, "--concurrency", size, "--health", str(port))
+    with WorkerProcess("low", environment(topology, redis.url), *options) as worker:
+        assert wait_for_status(port, "/readyz", 200).text == "ok\n"
+        assert ask(port, "/livez").status_code == 200
+        assert ask(port, "/nothing").status_code == 404
+        for one in [app.send_task("plain.add", (1, 1), queue="low") for _ in range(20)]:
+            assert one.get(timeout=PATIENCE) == 2
+        worker.wait_for("succeeded", 20)
+        until = time.monotonic() + PATIENCE
+        while True:
+            text = ask(port, "/metrics").text
+            if number(text, "laneway_facts_total", queue="low", kind="succeeded") == 20:
+                break
+            assert time.monotonic() < until, text
+            time.sleep(0.1)
+        assert number(text, "laneway_wait_seconds_count", queue="low") == 20
+        assert number(text, "laneway_runtime_seconds_count", queue="low") == 20
+        assert number(text, "laneway_runtime_seconds_sum", queue="low") > 0
+        assert number(text, "laneway_concurrency", queue="low") == int(size)
+        assert worker.stop() == 0
+    with pytest.raises(httpx.ConnectError):
+        ask(port, "/livez")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct"])
+def test_a_worker_without_its_broker_is_alive_and_not_ready(
+    topology: BrokerAddress, redis: PrivateRedis, pool: str
+) -> None:
+    url, port = urlsplit(topology.urls[0]), free_port()
+    assert url.hostname is not None
+    assert url.port is not None
+    with Proxy(url.hostname, url.port) as proxy:
+        through = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}"))
+        env = environment(topology, redis.url, LANEWAY_BROKER_URL=through.geturl())
+        with WorkerProcess("low", env, "--pool", pool, "--health", str(port)):
+            wait_for_status(port, "/readyz", 200)
+            proxy.refuse()
+            wait_for_status(port, "/readyz", 503)
+            assert ask(port, "/livez").status_code == 200
+            proxy.accept()
+            wait_for_status(port, "/readyz", 200)
+
+
+def test_a_taken_port_ends_the_worker_with_the_reason(
+    topology: BrokerAddress, redis: PrivateRedis
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        worker = WorkerProcess("low", environment(topology, redis.url), "--health", str(port))
+        try:
+            assert worker.process.wait(PATIENCE) != 0
+        finally:
+            worker.stop()
+    assert "Address already in use" in worker.tail()
