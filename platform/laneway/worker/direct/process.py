@@ -251,7 +251,7 @@ class JobProcess:
             code = error.code if isinstance(error, SystemExit) else None
             os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
         if os.getpid() != slot.pid:
-            # A process that the task forked, and that fell out of the task: it has no business here.
+            # A process that the task forked, and that fell out of the task: it must not go on.
             os._exit(1)
         self._job = None
         if verdict == "ack":
