@@ -16,11 +16,18 @@ from support.tasks import app
 __all__ = ["app"]
 
 
-@app.task(name="rough.pid", bind=True)
+# (The delay is for RabbitMQ 3.10, where Celery retries a job whose process died.)
+@app.task(name="rough.pid", bind=True, default_retry_delay=1)
 def pid(self: Any, seconds: float = 0.0) -> dict[str, Any]:
     """Says in which process it ran, and how often the broker had counted a failure of it."""
     time.sleep(seconds)
     return {"pid": os.getpid(), "counted": self.request.get("x-delivery-count") or 0}
+
+
+@app.task(name="rough.request", bind=True)
+def request(self: Any, *_: Any, **__: Any) -> dict[str, str]:
+    """Says all that it knows of its request."""
+    return {key: repr(value) for key, value in vars(self.request).items()}
 
 
 @app.task(name="rough.exit")

@@ -23,7 +23,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "route": ("laneway.cli.route:route", "Explain, list or lint the routes."),
     "queues": ("laneway.cli.queues:queues", "Show, pause, resume or purge queues."),
     "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
-    "bench": ("laneway.cli.bench:bench", "Measure Laneway beside its peers (in a checkout)."),
+    "bench": (
+        "laneway.cli.bench:bench",
+        "Measure Laneway beside its peers, on a private RabbitMQ 4.3.",
+    ),
     "doctor": ("laneway.cli.doctor:doctor", "Check policy, broker, topology and results."),
 }
 

@@ -59,15 +59,18 @@ class JobRequest(Request):
         if isinstance(error, TimeLimitExceeded) and self.task.acks_late:
             self.reject(requeue=False)
         elif isinstance(error, WorkerLostError) and not self.task.retry_on_worker_lost:
-            # The broker delivers it again and counts; nobody else would tell.
-            self._app.facts.tell(
-                "retried",
-                queue=self._app.serving,
-                task=self.task_name,
-                task_id=self.id,
-                priority=self.delivery_info.get("priority"),
-                worker=self.hostname,
-                error_type="WorkerLostError",
-                reason="the process that ran it died; the broker delivers it again",
-            )
+            self.tell_lost()
         return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def tell_lost(self) -> None:
+        """Tell that the job's process died: the broker counts that, and nobody else would tell."""
+        self._app.facts.tell(
+            "retried",
+            queue=self._app.serving,
+            task=self.task_name,
+            task_id=self.id,
+            priority=self.delivery_info.get("priority"),
+            worker=self.hostname,
+            error_type="WorkerLostError",
+            reason="the process that ran it died; the broker delivers it again",
+        )

@@ -9,6 +9,7 @@ delivery: a job that never began is not charged for its neighbour.
 from __future__ import annotations
 
 import logging
+import select
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -59,6 +60,15 @@ class Estate:
             slot.finished,
             slot.settled,
         )
+
+    @property
+    def is_the_brokers(self) -> bool:
+        """Whether the broker gives all of it to others anyway, for the connection is gone."""
+        if self.connection is None:
+            return True
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
 
     def settle(self, verdict: Verdict | Literal["give-back"] | None) -> bool:
         """Tell the broker and close; whether it has taken note.

@@ -62,7 +62,8 @@ class Intake:
         self._poll.register(self.socket, select.POLLIN)
         self._poll.register(wake, select.POLLIN)
         self._wake = wake.fileno()
-        self._subscriptions = 0
+        self._subscriptions = self._cancels = 0
+        self._return_held = False
         self._consumer_tag: bytes | None = None
         self._unsettled_since = 0.0
         self._batch = 1
@@ -78,7 +79,17 @@ class Intake:
         return self._consumer_tag is not None
 
     def consume(self, prefetch: int) -> None:
-        """Subscribe, holding at most ``prefetch`` deliveries."""
+        """Subscribe, holding at most ``prefetch`` deliveries.
+
+        Raises:
+            ConnectionError: the broker did not answer the end of the last subscription.
+        """
+        self._await_cancels()
+        if self._return_held:
+            # Only now is everything here that was on its way: given back in its order, it comes
+            # again in its order.
+            self.give_back_held()
+            self._return_held = False
         self._subscriptions += 1
         tag = f"{self._queue}.{self._slot.pid}.{self._subscriptions}"
         self._batch = max(1, prefetch // 4)
@@ -93,14 +104,19 @@ class Intake:
             )
         self._consumer_tag = self._slot.consumer_tag = tag.encode()
 
-    def stop_soon(self) -> bool:
-        """Unsubscribe without waiting for the answer; False if there was no subscription."""
+    def stop_soon(self, *, return_held: bool = False) -> None:
+        """Unsubscribe without waiting for the answer.
+
+        Args:
+            return_held: what is held then is given back before the next subscription.
+        """
+        self._return_held = self._return_held or return_held
         tag, self._consumer_tag = self._consumer_tag, None
         if tag is None:
-            return False
+            return
         with self._writing():
             self._channel.send_method(amqp.spec.Basic.Cancel, "sb", (tag.decode(), False))
-        return True
+            self._cancels += 1
 
     def stop(self) -> None:
         """Unsubscribe, and wait until the broker sends nothing more.
@@ -108,11 +124,12 @@ class Intake:
         Raises:
             ConnectionError: the broker did not answer.
         """
-        answers = self._reader.cancelled
-        if not self.stop_soon():
-            return
+        self.stop_soon()
+        self._await_cancels()
+
+    def _await_cancels(self) -> None:
         until = time.monotonic() + _ANSWER
-        while self._reader.cancelled == answers:
+        while self._reader.cancelled < self._cancels:
             if time.monotonic() > until:
                 raise ConnectionError("the broker did not answer basic.cancel")
             self._receive(0.5)
@@ -177,7 +194,7 @@ class Intake:
 
     def hold_nothing(self) -> None:
         """What the pulse thread does while a long job runs: others may have what is held."""
-        self.stop_soon()
+        self.stop_soon(return_held=True)
         if not self._secured:
             self.absorb()
         self.give_back_held()

@@ -177,12 +177,12 @@ class DirectPool(BasePool):
         """Store and tell what became of the job, then settle it as Celery would."""
         verdict: Verdict | None = None
         try:
-            verdict = self._conclude(ended)
+            verdict = self._conclude(ended, broker_gives_it_again=left.is_the_brokers)
         except Exception:
             log.exception("the end of %s[%s] could not be stored", ended.task, ended.task_id)
         left.settle(verdict)
 
-    def _conclude(self, ended: Ended) -> Verdict | None:
+    def _conclude(self, ended: Ended, *, broker_gives_it_again: bool) -> Verdict | None:
         verdicts: list[Verdict] = []
         task = self.app.tasks[ended.task]
         request = symbol_by_name(task.Request)(
@@ -202,6 +202,10 @@ class DirectPool(BasePool):
                 request.on_timeout(soft=False, timeout=round(ended.limit, 3))
             case "revoked":
                 request.terminate(self)
+            case _ if broker_gives_it_again or ended.request is None:
+                # Without the message nothing can be published again: the broker has it.
+                request.tell_lost()
+                return "requeue"
             case _:
                 request.on_failure(_lost(ended))
         return verdicts[0] if verdicts else None

@@ -264,13 +264,12 @@ class JobProcess:
         self._retire = self._is_used_up()
 
     def _learn(self, intake: Intake, took: float) -> None:
-        before = self._prefetch.count
-        changed = self._prefetch.note(took, self._slot.main_at)
-        self._slot.expected_runtime = self._prefetch.expected or 0.0
+        prefetch = self._prefetch
+        changed = prefetch.note(took, self._slot.main_at)
+        expected = self._slot.expected_runtime = prefetch.expected or 0.0
         if changed and intake.consuming:
-            intake.stop_soon()
-            if self._prefetch.count < before:
-                intake.give_back_held()
+            # What is held a little too long runs here all the same: it would only change places.
+            intake.stop_soon(return_held=intake.held * expected > 2 * prefetch.budget)
 
     def _quarantine(self, intake: Intake, delivery: Delivery, why: Exception) -> None:
         intake.refuse(delivery.tag, requeue=False)
