@@ -246,7 +246,8 @@ class JobProcess:
             self._interruptible = False
         except BaseException as error:  # noqa: BLE001 (SystemExit and its like)
             # Not by unwinding: a connection that is closed gives back, and charges, everything.
-            log.error("%s ends its process: %r", job.task_name, error)  # noqa: TRY400
+            # (Its words are left out: they can be the job's.)
+            log.error("%s ends its process: %s", job.task_name, type(error).__name__)  # noqa: TRY400
             logging.shutdown()
             code = error.code if isinstance(error, SystemExit) else None
             os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
