@@ -223,6 +223,16 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def test_a_job_that_allocates_without_end_fails_alone(
+    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+) -> None:
+    hungry = send(app, "rough.eat")
+    [failed] = worker.wait_for("failed", task_id=hungry.id, timeout=PATIENCE)
+    assert failed.error_type == "MemoryError"
+    assert send(app, "plain.add", 1, 1).get(timeout=PATIENCE) == 2
+    until(lambda: ready(topology, "dead.inbox") == 1, "one dead letter")
+
+
 def test_a_job_may_fork(app: Laneway, worker: WorkerProcess) -> None:
     first = send(app, "rough.fork").get(timeout=PATIENCE)
     assert send(app, "rough.fork").get(timeout=PATIENCE) == first

@@ -49,11 +49,13 @@ def system_exit() -> None:
 
 
 @app.task(name="rough.eat")
-def eat(megabytes: int) -> int:
-    """Leaves the process larger than before."""
-    block = bytearray(megabytes * 1024 * 1024)
-    block[::4096] = b"x" * len(block[::4096])
-    return os.getpid()
+def eat() -> None:
+    """Allocates without end; the limit keeps the machine of the tests alive."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3, most))
+    eaten = []
+    while True:
+        eaten.append(bytearray(64 * 1024 * 1024))
 
 
 @app.task(name="rough.fork")

@@ -79,17 +79,10 @@ class Intake:
         return self._consumer_tag is not None
 
     def consume(self, prefetch: int) -> None:
-        """Subscribe, holding at most ``prefetch`` deliveries.
+        """Subscribe, holding at most ``prefetch`` deliveries; to be called when none is held.
 
-        Raises:
-            ConnectionError: the broker did not answer the end of the last subscription.
+        The broker counts for each subscription: what is held of another one would come on top.
         """
-        self._await_cancels()
-        if self._return_held:
-            # Only now is everything here that was on its way: given back in its order, it comes
-            # again in its order.
-            self.give_back_held()
-            self._return_held = False
         self._subscriptions += 1
         tag = f"{self._queue}.{self._slot.pid}.{self._subscriptions}"
         self._batch = max(1, prefetch // 4)
@@ -126,6 +119,19 @@ class Intake:
         """
         self.stop_soon()
         self._await_cancels()
+
+    def holds_nothing(self) -> bool:
+        """Whether the last subscription has ended and all that came of it has begun.
+
+        Raises:
+            ConnectionError: the broker did not answer the end of the subscription.
+        """
+        self._await_cancels()
+        if self._return_held:
+            # Only now is everything here that was on its way: it goes back in its order.
+            self.give_back_held()
+            self._return_held = False
+        return not self._held
 
     def _await_cancels(self) -> None:
         until = time.monotonic() + _ANSWER

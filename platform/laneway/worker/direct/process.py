@@ -90,6 +90,7 @@ class JobProcess:
         self._intake: Intake | None = None
         self._job: Job | None = None
         self._interruptible = False
+        self._ending = threading.Lock()
         #: What says that the connection is of no use any more.
         self._broken: tuple[type[Exception], ...] = (OSError,)
 
@@ -164,7 +165,7 @@ class JobProcess:
                 self._wait(1.0)
                 intake.idle(now, HEARTBEAT)
                 continue
-            if not intake.consuming:
+            if not intake.consuming and intake.holds_nothing():
                 intake.consume(self._prefetch.count)
                 slot.state = slots.CONSUMING
             delivery = intake.take(1.0)
@@ -259,7 +260,8 @@ class JobProcess:
             intake.finish(delivery.tag)
         else:
             intake.refuse(delivery.tag, requeue=verdict == "requeue")
-        took = slot.end()
+        with self._ending:
+            took = slot.end()
         self._jobs += 1
         self._learn(intake, took)
         self._retire = self._is_used_up()
@@ -349,7 +351,10 @@ class JobProcess:
                     reported = turn
                     self._report(turn)
                 if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
-                    intake.hold_nothing()
+                    with self._ending:
+                        # Only while it runs: between two jobs what is held is the main thread's.
+                        if slot.turn == turn:
+                            intake.hold_nothing()
                 if ran > _ORPHAN_GRACE and intake.lost():
                     self._stop_orphan(turn)
             except Exception as error:  # noqa: BLE001 (the main thread tells)
