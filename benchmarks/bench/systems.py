@@ -91,7 +91,7 @@ def _celery(prefetch: int, guess: tuple[int, int, int]) -> System:
 
 
 SYSTEMS: Final[tuple[System, ...]] = (
-    _laneway("processes", (4000, 350, 300)),
+    _laneway("direct", (5500, 370, 300)),
     _laneway("prefork", (550, 230, 200)),
     _celery(1, (650, 250, 200)),
     _celery(16, (1300, 330, 250)),

@@ -30,7 +30,7 @@ def test_the_systems_take_turns_and_each_run_begins_with_another() -> None:
 def test_what_differs_only_in_its_worker_publishes_once() -> None:
     publishing = [s.key for s in SYSTEMS if takes_part(s, "publish", SYSTEMS)]
     assert publishing == [
-        "laneway-processes",
+        "laneway-direct",
         "celery-tuned-1",
         "dramatiq",
         "taskiq",
@@ -43,12 +43,12 @@ def test_what_differs_only_in_its_worker_publishes_once() -> None:
 
 def test_growth_is_laneway_s_and_celery_s() -> None:
     growing = [s.key for s in SYSTEMS if takes_part(s, "growth", SYSTEMS)]
-    assert growing == ["laneway-processes", "celery-tuned-16"]
+    assert growing == ["laneway-direct", "celery-tuned-16"]
 
 
 def test_systems_are_chosen_by_name_or_by_family() -> None:
     assert [s.key for s in named(("laneway", "raw"))] == [
-        "laneway-processes",
+        "laneway-direct",
         "laneway-prefork",
         "raw",
     ]
