@@ -49,6 +49,8 @@ _ORPHAN_GRACE: Final = 1.0
 #: Seconds after which the parent is told everything of the job that runs.
 _REPORT_AFTER: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
+#: Times the budget: what is held beyond it, because jobs turned out to be longer, is given back.
+_TOO_MUCH: Final = 1.5
 
 
 class JobProcess:
@@ -270,9 +272,10 @@ class JobProcess:
         prefetch = self._prefetch
         changed = prefetch.note(took, self._slot.main_at)
         expected = self._slot.expected_runtime = prefetch.expected or 0.0
-        if changed and intake.consuming:
-            # What is held a little too long runs here all the same: it would only change places.
-            intake.stop_soon(return_held=intake.held * expected > 2 * prefetch.budget)
+        # What is held a little too long runs here all the same: it would only change places.
+        too_much = intake.held * expected > _TOO_MUCH * prefetch.budget
+        if changed or too_much:
+            intake.stop_soon(return_held=too_much)
 
     def _quarantine(self, intake: Intake, delivery: Delivery, why: Exception) -> None:
         intake.refuse(delivery.tag, requeue=False)
