@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-#: The most deliveries that one process holds, however short its jobs are: more gains nothing.
-MOST_HELD: Final = 128
+#: The most deliveries that one process holds, however short its jobs are. When no-ops are followed by
+#: jobs of 5 ms, what is held then is what an urgent job waits for: measured p95 of that wait with 128
+#: held 294 ms, with 64 110 ms, with 32 21 ms; jobs a second 10,700, 9,300, 8,200.
+MOST_HELD: Final = 32
 #: Jobs that must have been seen before more than one is held.
 _SEEN_BEFORE_TRUST: Final = 8
 # A job longer than the whole budget is believed at once, for too much held breaks a promise. Others
