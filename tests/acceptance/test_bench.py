@@ -51,5 +51,5 @@ def test_a_quick_run_accounts_for_every_job(home: Path, tmp_path: Path) -> None:
 def test_an_unknown_system_is_a_wrong_command_line(bare: Cli) -> None:
     answer = bare("bench", "--system", "celry")
     assert answer.status == 2
-    assert "expected one of laneway-processes, laneway-prefork" in answer.err
+    assert "expected one of laneway-direct, laneway-prefork" in answer.err
     assert "Traceback" not in answer.err
