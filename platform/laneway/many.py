@@ -30,29 +30,26 @@ def publish(
         eager = app.conf.task_always_eager
         with batch.as_current():
             for signature in signatures:
-                task_id = None
                 try:
-                    task_id = _take(app, sender, batch, signature, eager=eager)
+                    _take(app, sender, batch, signature, eager=eager)
                 except BatchIncomplete:
                     raise
                 except Exception as error:
-                    batch.refuse(getattr(error, "task_id", task_id), error)
+                    batch.refuse(getattr(error, "task_id", None), error)
                     raise
     except BaseException as error:  # noqa: BLE001 (finish raises it again, with the account)
         return batch.finish(error)
     return batch.finish()
 
 
-def _take(
-    app: PublishingApp, sender: Sender, batch: Batch, signature: Any, *, eager: bool
-) -> str | None:
+def _take(app: PublishingApp, sender: Sender, batch: Batch, signature: Any, *, eager: bool) -> None:
     if not isinstance(signature, Signature):
         raise OptionRefused(
             f"expected a signature (task.s(...), app.signature(...)), got: {signature!r}. Nothing "
             "was published of it."
         )
     if type(signature) is Signature and not eager and _take_short(app, sender, batch, signature):
-        return None
+        return
     first = signature.tasks[0] if isinstance(signature, chain) and signature.tasks else signature
     if isinstance(first, group | chord):
         raise OptionRefused(
@@ -62,23 +59,23 @@ def _take(
     maybe_signature(signature.clone(), app=app).apply_async()
     if eager:
         batch.count_eager()
-    return None
 
 
 def _take_short(app: PublishingApp, sender: Sender, batch: Batch, signature: Signature) -> bool:
     """Take what a plain signature would publish, without a result that nobody asked for."""
     name, args, kwargs = signature["task"], signature["args"], signature["kwargs"]
-    options: dict[str, Any] | None = dict(signature["options"])
-    if "redelivered" in signature["options"] or options is None:
+    options: dict[str, Any] = dict(signature["options"])
+    if "redelivered" in options:
         return False
     task_id = options.pop("task_id", None) or uuid()
     if options.get("eta") is not None or options.get("countdown") is not None:
         return False
     task = app.tasks.get(name)
     if task is not None:
-        options = sender.options_of(task, args, kwargs, options)
-        if options is None:
+        merged = sender.options_of(task, args, kwargs, options)
+        if merged is None:
             return False
+        options = merged
     try:
         written = sender.write(name, args, kwargs, task_id, options)
     except LanewayError as error:

@@ -54,7 +54,12 @@ def test_a_connection_tells_its_socket_and_its_largest_frame() -> None:
 def test_a_child_is_set_up_like_one_of_prefork() -> None:
     assert list(inspect.signature(prefork.process_initializer).parameters) == ["app", "hostname"]
     text = source(prefork.process_initializer)
-    for part in ("set_pdeathsig", "worker_process_init.send", "_set_task_join_will_block(True)"):
+    for part in (
+        "set_pdeathsig",
+        "worker_process_init.send",
+        "_set_task_join_will_block(True)",
+        "task.__trace__ = build_tracer(",
+    ):
         assert part in text
 
 

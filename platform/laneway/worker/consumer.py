@@ -10,6 +10,7 @@ from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
 from laneway.worker.direct import DirectPool
+from laneway.worker.telling import tell_quarantined
 from laneway.worker.topology_check import look_before_consuming
 
 if TYPE_CHECKING:
@@ -133,17 +134,14 @@ class JobConsumer(Consumer):
         self, message: kombu.Message, why: Exception, cause: Exception | None = None
     ) -> None:
         """Put the message aside, byte for byte: the broker moves it to ``dead.inbox``."""
-        headers = message.headers if isinstance(message.headers, dict) else {}
-        task, task_id = headers.get("task"), headers.get("id")
         message.reject_log_error(log, self.connection_errors)
-        self.app.facts.tell(
-            "quarantined",
+        tell_quarantined(
+            self.app,
+            self.hostname,
             queue=message.delivery_info.get("routing_key"),
-            task=task if isinstance(task, str) else None,
-            task_id=task_id if isinstance(task_id, str) else None,
-            worker=self.hostname,
-            error_type=type(cause or why).__name__,
-            reason=str(why),
+            headers=message.headers,
+            why=why,
+            cause=cause,
         )
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[kombu.Message], Any]:

@@ -46,6 +46,29 @@ def connect(app: Laneway, queue: str, worker: str) -> None:
         signal.connect(receiver, weak=False, dispatch_uid=uid)
 
 
+def tell_quarantined(
+    app: Laneway,
+    worker: str,
+    *,
+    queue: str | None,
+    headers: object,
+    why: Exception,
+    cause: Exception | None = None,
+) -> None:
+    """Tell of a message that no task could be made of; its headers can be anything."""
+    named = headers if isinstance(headers, dict) else {}
+    task, task_id = named.get("task"), named.get("id")
+    app.facts.tell(
+        "quarantined",
+        queue=queue,
+        task=task if isinstance(task, str) else None,
+        task_id=task_id if isinstance(task_id, str) else None,
+        worker=worker,
+        error_type=type(cause or why).__name__,
+        reason=str(why),
+    )
+
+
 class _Teller:
     def __init__(self, app: Laneway, queue: str, worker: str) -> None:
         self.app = app

@@ -64,11 +64,7 @@ class Estate:
     @property
     def is_the_brokers(self) -> bool:
         """Whether the broker gives all of it to others anyway, for the connection is gone."""
-        if self.connection is None:
-            return True
-        poll = select.poll()
-        poll.register(self.connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-        return bool(poll.poll(0))
+        return self.connection is None or is_cut(self.connection)
 
     def settle(self, verdict: Verdict | Literal["give-back"] | None) -> bool:
         """Tell the broker and close; whether it has taken note.
@@ -125,3 +121,10 @@ class Estate:
             if answer in seen:
                 return True
         return False
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Whether the other end is gone, without reading from the connection."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))

@@ -13,6 +13,7 @@ import amqp.spec
 from amqp import Channel
 
 from laneway.worker.direct import frames
+from laneway.worker.direct.estate import is_cut
 from laneway.worker.direct.frames import Delivery, Reader
 
 if TYPE_CHECKING:
@@ -140,16 +141,14 @@ class Intake:
                 raise ConnectionError("the broker did not answer basic.cancel")
             self._receive(0.5)
 
-    def give_back_held(self) -> int:
-        """Give back what has not begun; how many. The broker does not count it (4.3)."""
+    def give_back_held(self) -> None:
+        """Give back what has not begun. The broker does not count it (4.3)."""
         with self._writing():
-            given = len(self._held)
-            if given:
+            if self._held:
                 # One by one: "all" would mean the delivery that runs as well.
                 self._send(b"".join(frames.give_back(self._id, d.tag) for d in self._held))
                 self._held.clear()
             self._slot.held = 0
-        return given
 
     # -- deliveries --------------------------------------------------------------------------
 
@@ -260,9 +259,7 @@ class Intake:
 
     def lost(self) -> bool:
         """Whether the connection is gone, without reading from it."""
-        poll = select.poll()
-        poll.register(self.socket, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-        return bool(poll.poll(0))
+        return is_cut(self.socket)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -82,6 +82,15 @@ class Nursery:
             os.waitpid(self.pid, 0)
 
 
+def leave_stopping_to_the_parent() -> None:
+    """Let no signal end this process: whole groups get them from terminals and supervisors.
+
+    Handlers and not ``SIG_IGN``, which what a task starts would inherit.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+
 class _Forker:
     def __init__(self, life: Life, parent: socket.socket) -> None:
         self._life = life
@@ -90,8 +99,7 @@ class _Forker:
 
     def run(self) -> None:
         platforms.set_pdeathsig("SIGKILL")
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
+        leave_stopping_to_the_parent()
         ended, notice = socket.socketpair()
         for end in (ended, notice):
             end.setblocking(False)

@@ -24,8 +24,10 @@ from laneway.errors import PublishError
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import put_off, too_early
 from laneway.worker.direct.intake import Intake
+from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
 from laneway.worker.direct.runner import Runner
+from laneway.worker.telling import tell_quarantined
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -88,7 +90,7 @@ class JobProcess:
         self._retire = False
         self._heard = 0
         self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
-        self._runner = Runner(app, queue, hostname)
+        self._runner = Runner(app, hostname)
         self._intake: Intake | None = None
         self._job: Job | None = None
         self._interruptible = False
@@ -101,10 +103,8 @@ class JobProcess:
         slot = self._slot
         slot.pid, slot.state = os.getpid(), slots.STARTING
         process_initializer(self._app, self._hostname)
-        # Only the parent decides; whole process groups get signals from terminals and supervisors.
-        # Handlers and not SIG_IGN, which what a task starts would inherit.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
+        # Again: Celery has just put the defaults back.
+        leave_stopping_to_the_parent()
         signal.signal(signal.SIGUSR1, self._on_soft_limit)
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
@@ -129,7 +129,6 @@ class JobProcess:
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, reraise_as_library_errors=False)
             intake = Intake(connection, self._queue, self._slot, self._parent)
-            self._slot.connections += 1
             self._lend(intake.socket)
             self._intake = intake
             if not profile_of(server_version(connection)).free_return:
@@ -282,17 +281,7 @@ class JobProcess:
         headers: Any = None
         with contextlib.suppress(Exception):
             headers = delivery.properties().get("application_headers")
-        named = headers if isinstance(headers, dict) else {}
-        task, task_id = named.get("task"), named.get("id")
-        self._app.facts.tell(
-            "quarantined",
-            queue=self._queue,
-            task=task if isinstance(task, str) else None,
-            task_id=task_id if isinstance(task_id, str) else None,
-            worker=self._hostname,
-            error_type=type(why).__name__,
-            reason=str(why),
-        )
+        tell_quarantined(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
 
     def _is_used_up(self) -> bool:
         if self._max_jobs and self._jobs >= self._max_jobs:
@@ -340,7 +329,7 @@ class JobProcess:
         reported = 0
         while True:
             time.sleep(PULSE)
-            slot.pulse_at = now = time.monotonic()
+            now = time.monotonic()
             intake = self._intake
             if intake is None:
                 continue
@@ -367,7 +356,7 @@ class JobProcess:
         job = self._job
         if job is not None and self._slot.turn == turn:
             request = {key: value for key, value in job.request.items() if key != "properties"}
-            self._tell({"turn": turn, "task": job.task_name, "request": request})
+            self._tell({"turn": turn, "request": request})
 
     def _stop_orphan(self, turn: int) -> None:
         """The broker gives this job to another process: it must not go on here."""

@@ -18,8 +18,6 @@ from kombu.utils import json as kombu_json
 from laneway.worker.request import effective_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from laneway.app import Laneway
     from laneway.worker.direct.frames import Delivery
 
@@ -52,16 +50,13 @@ class Runner:
 
     Args:
         app: the application; in a process that runs jobs.
-        queue: the queue served.
         hostname: the worker's node name.
     """
 
-    def __init__(self, app: Laneway, queue: str, hostname: str) -> None:
+    def __init__(self, app: Laneway, hostname: str) -> None:
         self._app = app
-        self._queue = queue
         self._hostname = hostname
         self._tasks = app.tasks
-        self._tracers: dict[str, Callable[..., Any]] = {}
         self._defaults: dict[str, tuple[float, float]] = {}
 
     def read(self, delivery: Delivery) -> Job:
@@ -138,13 +133,16 @@ class Runner:
         Raises:
             BaseException: what must end the process (``SystemExit`` and its like).
         """
-        tracer = self._tracers.get(job.task_name)
-        if tracer is None:
-            tracer = self._tracers[job.task_name] = build_tracer(
-                job.task_name, job.task, self._app.loader, self._hostname, app=self._app
+        task = job.task
+        # Celery built it for every task that was known when the process was set up.
+        if task.__trace__ is None:
+            task.__trace__ = build_tracer(
+                job.task_name, task, self._app.loader, self._hostname, app=self._app
             )
         try:
-            _value, info, _runtime, _text = tracer(job.id, job.args, job.kwargs, job.request)
+            _value, info, _runtime, _text = task.__trace__(
+                job.id, job.args, job.kwargs, job.request
+            )
         except Reject as error:
             return "requeue" if error.requeue else "dead-letter"
         return _verdict(info)

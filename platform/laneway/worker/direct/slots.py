@@ -59,16 +59,14 @@ class Slot(ctypes.Structure):
         ("hard_deadline", ctypes.c_double),
         ("task_id", ctypes.c_char * _ID_BYTES),
         ("task", ctypes.c_char * _ID_BYTES),
-        # the last time that its main loop, and its pulse thread, came round
+        # the last time that its main loop came round
         ("main_at", ctypes.c_double),
-        ("pulse_at", ctypes.c_double),
         # numbers for metrics
         ("done", ctypes.c_uint64),
         ("busy_seconds", ctypes.c_double),
         ("held", ctypes.c_uint32),
         ("prefetch", ctypes.c_uint32),
         ("expected_runtime", ctypes.c_double),
-        ("connections", ctypes.c_uint32),
     )
 
     pid: int
@@ -89,13 +87,11 @@ class Slot(ctypes.Structure):
     task_id: bytes
     task: bytes
     main_at: float
-    pulse_at: float
     done: int
     busy_seconds: float
     held: int
     prefetch: int
     expected_runtime: float
-    connections: int
 
     @property
     def running(self) -> bool:
