@@ -44,15 +44,19 @@ class Schedule:
         seconds: how long to hand out.
         rate: numbers a second, on a fixed schedule (open loop: a late publish does not delay the
             schedule); None hands out as fast as they are taken.
+        record: whether :attr:`sent` is kept, which takes memory for each job.
     """
 
-    def __init__(self, first: int, seconds: float, rate: float | None = None) -> None:
+    def __init__(
+        self, first: int, seconds: float, rate: float | None = None, *, record: bool = True
+    ) -> None:
         self.first = first
         self.count = 0
         #: Of a schedule with a rate: job, when it was due, when it was accepted.
         self.sent: list[tuple[int, float, float]] = []
         self._seconds = seconds
         self._rate = rate
+        self._record = record and rate is not None
 
     def __iter__(self) -> Iterator[int]:
         began = time.monotonic()
@@ -60,12 +64,12 @@ class Schedule:
             due = began + self.count / self._rate if self._rate else time.monotonic()
             if due - began >= self._seconds:
                 return
-            if self._rate:
-                time.sleep(max(0.0, due - time.monotonic()))
+            if self._rate and (early := due - time.monotonic()) > 0:
+                time.sleep(early)
             job = self.first + self.count
             self.count += 1
             yield job
-            if self._rate:
+            if self._record:
                 self.sent.append((job, due, time.monotonic()))
 
 
@@ -81,7 +85,12 @@ def main() -> int:
     app.publish(kind, queue, priority, [orders["first"]])
     print("ready", flush=True)
     sys.stdin.readline()
-    schedule = Schedule(orders["first"] + 1, orders["seconds"], orders.get("rate"))
+    schedule = Schedule(
+        orders["first"] + 1,
+        orders["seconds"],
+        orders.get("rate"),
+        record=orders["do"] == "paced",
+    )
     answer: dict[str, Any] = {}
     began, worked = time.monotonic(), time.process_time()
     if orders["do"] == "many":

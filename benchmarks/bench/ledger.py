@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -62,6 +63,13 @@ class Starts:
         for file in self._folder.iterdir():
             data = file.read_bytes()
             yield from _RECORD.iter_unpack(data[: len(data) - len(data) % _RECORD.size])
+
+
+def ledger_folder(otherwise: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for ledgers, in memory or else in ``otherwise``; a context manager removes it."""
+    memory = Path("/dev/shm")  # noqa: S108 (a folder of a random name is made in it)
+    place = memory if os.access(memory, os.W_OK) else otherwise
+    return tempfile.TemporaryDirectory(prefix="laneway-bench-", dir=place)
 
 
 def cost_of_a_start(folder: Path, tries: int = 20_000) -> float:

@@ -75,7 +75,12 @@ def measure(group: Group, stage: Stage, mode: Mode, rates: dict[str, float]) -> 
 def _publish(stage: Stage, mode: Mode, outcome: Outcome) -> None:
     published: list[range] = []
     for do in ("one", "many"):
-        orders = {"do": do, "kind": "noop", "queue": "default", "seconds": mode.publish_seconds}
+        orders: dict[str, Any] = {
+            "do": do,
+            "kind": "noop",
+            "queue": "default",
+            "seconds": mode.publish_seconds,
+        }
         with stage.publisher(**orders) as publisher:
             answer = publisher.go()
         published.append(answer["jobs"])
@@ -148,7 +153,7 @@ def _work(stage: Stage, mode: Mode, rates: dict[str, float], outcome: Outcome) -
             values[f"drain_{kind}"] = rates[kind] = _rate(wait(), jobs, rates[kind])
         pace = min(_PACE[1], max(_PACE[0], rates["noop"] / 10))
         outcome.notes["latency"] = f"{pace:.0f} jobs/s"
-        orders = {"do": "paced", "queue": "default", "kind": "noop"}
+        orders: dict[str, Any] = {"do": "paced", "queue": "default", "kind": "noop"}
         seconds = mode.paced_seconds
         with stage.publisher(**orders, rate=pace, seconds=seconds) as publisher:
             answer = publisher.go()
@@ -184,7 +189,7 @@ def _overtaking(
 
 def _flood(stage: Stage, mode: Mode, outcome: Outcome) -> None:
     published = [stage.prefill("sleep", "low", mode.flood_backlog)]
-    orders = {"do": "paced", "kind": "noop", "queue": "high", "priority": URGENT}
+    orders: dict[str, Any] = {"do": "paced", "kind": "noop", "queue": "high", "priority": URGENT}
     orders |= {"rate": mode.urgent_rate, "seconds": mode.flood_seconds}
     with (
         _to_its_end(stage, published, outcome),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import matplotlib as mpl
 
 from bench.results import Results
+from bench.soak_result import Soak
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -109,6 +110,25 @@ def _lines(results: Results, keys: Sequence[str]) -> None:
     axes.legend(loc="best")
 
 
+def draw_soak(soak: Soak, folder: Path) -> str:
+    """Draw memory and backlog over the time of a soak; return the name of the file."""
+    minutes = [look.at / 60 for look in soak.looks]
+    _, (memory, backlog) = plt.subplots(2, 1, figsize=(8, 5), sharex=True, height_ratios=(3, 1))
+    for name in ("worker", "largest", "publisher"):
+        label = {"worker": "whole worker", "largest": "its largest process"}.get(name, name)
+        memory.plot(minutes, [getattr(look, name) for look in soak.looks], label=label)
+    memory.set_ylim(bottom=0)
+    memory.set_title(f"A soak at {soak.pace:,.0f} jobs/s: memory, PSS (MB)")
+    memory.legend(loc="best")
+    backlog.plot(minutes, [look.waiting for look in soak.looks])
+    backlog.set_ylim(bottom=0)
+    backlog.set_title("Jobs waiting")
+    backlog.set_xlabel("minutes")
+    for axes in (memory, backlog):
+        axes.grid(alpha=0.3)
+    return _save(folder / "soak.svg")
+
+
 def _save(file: Path) -> str:
     plt.tight_layout()
     # Without the date the same numbers make the same file.
@@ -119,4 +139,7 @@ def _save(file: Path) -> str:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    draw(Results.load(place / "results.json"), place)
+    if (place / "results.json").exists():
+        draw(Results.load(place / "results.json"), place)
+    if (place / "soak.json").exists():
+        draw_soak(Soak.load(place / "soak.json"), place)

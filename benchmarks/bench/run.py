@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench import machine
-from bench.ledger import cost_of_a_start
+from bench.about import about_this
+from bench.ledger import cost_of_a_start, ledger_folder
 from bench.measures import measure, yardstick
 from bench.plan import DEFAULT, FULL, GROUPS, QUICK, plan
 from bench.progress import Progress
 from bench.report import markdown
 from bench.results import Results
-from bench.setup import PEERS_PYTHON, ROOT, Absent, Setup, set_up_peers
+from bench.setup import ROOT, Absent, Setup, draw, set_up_peers
 from bench.stage import SystemFailed
 from bench.systems import named
 from laneway.errors import LanewayError
 from laneway.local import RunDirectory, start_rabbitmq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
     from bench.plan import Group, Mode, Visit
@@ -99,7 +91,7 @@ class Bench:
         self._began = time.monotonic()
         with ExitStack() as stack:
             run = stack.enter_context(RunDirectory.create(report=self._progress.say))
-            ledgers = Path(stack.enter_context(_ledgers(run)))
+            ledgers = Path(stack.enter_context(ledger_folder(run.path)))
             self._describe(run.path, ledgers)
             broker = stack.enter_context(
                 start_rabbitmq(run, series="4.3", report=self._progress.say)
@@ -119,26 +111,12 @@ class Bench:
         return self.results
 
     def _describe(self, disk: Path, ledgers: Path) -> None:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],  # noqa: S607
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = {"Laneway": {"commit": commit.stdout.strip(), **machine.versions(sys.executable)}}
-        if PEERS_PYTHON.exists():
-            found["peers"] = machine.versions(str(PEERS_PYTHON))
-        self.results.about = {
-            "started": datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "command": shlex.join(["laneway", "bench", *_arguments()]),
+        self.results.about = about_this(disk) | {
             "mode": self._mode.name,
             "runs": self._mode.runs,
             "runs_done": 0,
             "minutes": 0.0,
-            "machine": machine.facts(disk),
             "ledger_us": round(cost_of_a_start(ledgers) * 1e6, 2),
-            "versions": found,
         }
 
     def _prepare(self, setup: Setup) -> None:
@@ -214,33 +192,8 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         self.results.save(folder / "results.json")
         (folder / "report.md").write_text(markdown(self.results), encoding="utf-8")
-        self._draw(folder)
+        draw(folder, self._progress.say)
         self._progress.say(f"written: {folder}/results.json, report.md")
-
-    def _draw(self, folder: Path) -> None:
-        if not PEERS_PYTHON.exists():
-            return
-        done = subprocess.run(
-            [str(PEERS_PYTHON), "-P", "-m", "bench.plots", str(folder)],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            self._progress.say(f"no plots: {done.stderr.strip().splitlines()[-1:]}")
-
-
-def _ledgers(run: RunDirectory) -> tempfile.TemporaryDirectory[str]:
-    memory = Path("/dev/shm")  # noqa: S108 (a folder of a random name is made in it)
-    place = memory if os.access(memory, os.W_OK) else run.path
-    return tempfile.TemporaryDirectory(prefix="laneway-bench-", dir=place)
-
-
-def _arguments() -> Sequence[str]:
-    with suppress(ValueError):
-        return sys.argv[sys.argv.index("bench") + 1 :]
-    return []
 
 
 def run(settings: Settings, console: Console) -> int:

@@ -63,6 +63,21 @@ def set_up_peers(report: Callable[[str], None]) -> None:
         _install_one_by_one(report)
 
 
+def draw(folder: Path, report: Callable[[str], None]) -> None:
+    """Draw the pictures of the results in a folder, with what the peers' environment has for it."""
+    if not PEERS_PYTHON.exists():
+        return
+    done = subprocess.run(
+        [str(PEERS_PYTHON), "-P", "-m", "bench.plots", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(_BENCHMARKS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        report(f"no plots: {last_line(done.stderr)}")
+
+
 def _install_one_by_one(report: Callable[[str], None]) -> None:
     """Install what can be had, so that one missing package takes out one system and not all."""
     report("installing one package after the other")

@@ -230,9 +230,14 @@ class Stage:
     # -- publishers --------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def publisher(self, **orders: Any) -> Iterator[Publisher]:
-        """A publisher process, connected and waiting for :meth:`Publisher.go`."""
-        first = self.numbers(RESERVED).start
+    def publisher(self, *, reserve: int = RESERVED, **orders: Any) -> Iterator[Publisher]:
+        """A publisher process, connected and waiting for :meth:`Publisher.go`.
+
+        Args:
+            reserve: numbers of jobs set aside for it; it must not publish more.
+            orders: of :mod:`bench.agent`.
+        """
+        first = self.numbers(reserve).start
         process = self._agent({"app": self.system.app, "first": first, **orders})
         try:
             if not self._says_ready(process):
@@ -261,10 +266,12 @@ class Stage:
         said, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
         return bool(said) and process.stdout.readline().strip() == "ready"
 
-    def answer_of(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+    def answer_of(
+        self, process: subprocess.Popen[str], seconds: float = _PUBLISH_SECONDS
+    ) -> dict[str, Any]:
         """Tell a publisher process to begin and wait for what it says (of :class:`Publisher`)."""
         try:
-            out, _ = process.communicate("go\n", timeout=_PUBLISH_SECONDS)
+            out, _ = process.communicate("go\n", timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise self._failed("its publisher did not end") from error
         finally:
@@ -304,10 +311,15 @@ class Publisher:
         self._stage = stage
         self._process = process
         self._first = first
+        self.pid = process.pid
 
-    def go(self) -> dict[str, Any]:
-        """Let it publish; return what it says, with ``jobs``: the numbers of what it published."""
-        answer = self._stage.answer_of(self._process)
+    def go(self, seconds: float = _PUBLISH_SECONDS) -> dict[str, Any]:
+        """Let it publish; return what it says, with ``jobs``: the numbers of what it published.
+
+        Args:
+            seconds: how long it may take.
+        """
+        answer = self._stage.answer_of(self._process, seconds)
         answer["jobs"] = range(self._first, self._first + answer["published"])
         return answer
 

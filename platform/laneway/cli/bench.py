@@ -36,16 +36,22 @@ _BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
     help="Only these groups of measures.",
 )
 @click.option(
+    "--soak",
+    type=click.FloatRange(min=0.1),
+    metavar="MINUTES",
+    help="Instead: one Laneway for so long at 70 % of its most; is memory flat, is a job lost?",
+)
+@click.option(
     "--results",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where JSON, report and plots go.  [default: benchmarks/results]",
 )
-def bench(mode: str | None, **options: Any) -> int:
+def bench(mode: str | None, soak: float | None, **options: Any) -> int:
     """Measure Laneway beside its peers, on a private RabbitMQ 4.3.
 
     Takes up to 45 minutes, and installs the peers into .venv-bench first. Status 1 means that a job
-    was lost, or that a system broke down. Only in a checkout.
+    was lost, that a system broke down, or that memory grew in a soak. Only in a checkout.
     """
     if not (_BENCHMARKS / "bench").is_dir():
         raise LanewayError(
@@ -56,7 +62,31 @@ def bench(mode: str | None, **options: Any) -> int:
     sys.path.insert(0, str(_BENCHMARKS))
     run = importlib.import_module("bench.run")
     try:
+        if soak is not None:
+            return _soak(mode, soak, **options)
         settings = run.Settings.of(mode=mode or "default", **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return int(run.run(settings, Console(stderr=True)))
+
+
+def _soak(
+    mode: str | None,
+    minutes: float,
+    *,
+    runs: int | None,
+    systems: tuple[str, ...],
+    groups: tuple[str, ...],
+    folder: Path | None,
+) -> int:
+    if mode or runs or groups or len(systems) > 1:
+        raise ValueError("--soak: expected at most --system and --results beside it")
+    soak = importlib.import_module("bench.soak")
+    return int(
+        soak.run(
+            minutes=minutes,
+            system=systems[0] if systems else "laneway-direct",
+            folder=folder or _BENCHMARKS / "results",
+            console=Console(stderr=True),
+        )
+    )
