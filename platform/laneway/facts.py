@@ -12,6 +12,11 @@ kind                    told when (and by whom)
 ``failed``              the job failed for good; ``error_type``, ``reason``, ``runtime`` are set
 ``rejected``            the task rejected or ignored its job, or the job was revoked or expired
 ``quarantined``         a message that no task could be made of was put aside
+``dead_lettered``       a letter of the job stands in the stream (worker or keeper); ``letter``,
+                        ``cause`` and ``outcome`` are set
+``replayed``            a dead letter's job was published again; ``letter`` is set
+``resolved``            a replayed job succeeded; ``letter`` is set
+``discarded``           somebody discarded a dead letter; ``letter`` is set
 ``worker_ready``        a worker consumes its queue
 ``worker_stopped``      a worker left
 ``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
@@ -45,6 +50,10 @@ FactKind = Literal[
     "failed",
     "rejected",
     "quarantined",
+    "dead_lettered",
+    "replayed",
+    "resolved",
+    "discarded",
     "worker_ready",
     "worker_stopped",
     "paused",
@@ -83,6 +92,12 @@ class Fact:
     error_type: str | None = None
     #: The error's text, or why something was done.
     reason: str | None = None
+    #: The id of the dead letter.
+    letter: str | None = None
+    #: What failures of one kind have in common; see :mod:`laneway.deadletter.cause`.
+    cause: str | None = None
+    #: How the job ended; see :data:`laneway.deadletter.letter.Outcome`.
+    outcome: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Only the fields that are set: what a log line or a metric carries."""
