@@ -2,6 +2,7 @@
 
 from laneway.account import BatchAccount
 from laneway.app import Laneway
+from laneway.backoff import Backoff
 from laneway.errors import (
     ArgumentsNotSerializable,
     BatchIncomplete,
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     # The application and the policy's vocabulary
+    "Backoff",
     "BatchAccount",
     "Fact",
     "Laneway",

@@ -21,6 +21,7 @@ from laneway.policy import Policy, load_policy
 from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
 from laneway.publishing import PublishingApp
+from laneway.retry_budget import RetryBudget
 
 __all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
 
@@ -65,6 +66,8 @@ class Laneway(PublishingApp):
         self._vhost: VhostKind = "jobs"
         #: The queue whose worker this process is; None in a producer.
         self.serving: str | None = None
+        #: What retries of the queue served may cost; None in a producer.
+        self.retry_budget: RetryBudget | None = None
         self._settings_error: SettingsError | None = None
         super().__init__(
             main,
@@ -137,6 +140,7 @@ class Laneway(PublishingApp):
         self._vhost = spec.vhost
         self._apply_profile(conf)
         self.serving = queue
+        self.retry_budget = RetryBudget(spec.retry.budget)
         conf.worker_concurrency = spec.worker.concurrency
         conf.worker_max_tasks_per_child = spec.worker.max_tasks_per_child
         for name in ("queues", "default_queue"):

@@ -151,6 +151,14 @@ def _contradictions(queue: Queue) -> Iterator[tuple[list[Keys], str]]:
             ],
             f"broker.consumer_timeout: {words}",
         )
+    retry = queue.retry
+    if retry.first > retry.longest:
+        said = "" if "longest" in retry.model_fields_set else ", the default"
+        words = (
+            f"expected at most retry.longest ({_written(retry.longest)}{said}), got: "
+            f"{_written(retry.first)}"
+        )
+        yield [("retry", "first"), ("retry", "longest")], f"retry.first: {words}"
     if scaling.min > scaling.max:
         said = "" if "max" in scaling.model_fields_set else ", the default"
         words = f"expected at most scaling.max ({scaling.max}{said}), got: {scaling.min}"

@@ -97,6 +97,19 @@ def _whole(low: int, high: int) -> BeforeValidator:
     return _expect(f"a whole number from {low} to {most}", read)
 
 
+def _number(low: float, high: float) -> BeforeValidator:
+    def read(value: object) -> float:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise ValueError
+        return float(value)
+
+    return _expect(f"a number from {low:g} to {high:g}", read)
+
+
 def _duration(low: str, high: str) -> BeforeValidator:
     shortest, longest = parse_duration(low), parse_duration(high)
 
@@ -169,6 +182,21 @@ class WorkerShape(_Section):
         return keys
 
 
+class Retries(_Section):
+    """``[retry]``: how jobs that failed wait for their next attempt.
+
+    How often a task is tried is the task's own (``max_retries``, Celery's default is 3).
+    """
+
+    #: The bound of the first wait in seconds; it doubles with every retry.
+    first: Annotated[float, _duration("1s", "1d")] = 2.0
+    #: The bound of every wait in seconds.
+    longest: Annotated[float, _duration("1s", "7d")] = 600.0
+    #: Retries for each job that starts; what has to wait for its turn longer than ``longest``
+    #: becomes a dead letter.
+    budget: Annotated[float, _number(0, 100)] = 0.2
+
+
 class Scaling(_Section):
     """``[scaling]``: how many workers serve a queue."""
 
@@ -187,6 +215,7 @@ class Queue(_Section):
     service_level: Annotated[float, _duration("1ms", "7d")]
     broker: BrokerLimits = BrokerLimits()
     worker: WorkerShape = WorkerShape()
+    retry: Retries = Retries()
     scaling: Scaling = Scaling()
     #: The file's name without ``.toml``; also the queue on the broker and its routing key.
     name: str

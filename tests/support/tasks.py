@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from laneway import Laneway
+from laneway import Backoff, Laneway
 
 app = Laneway("tests")
 
@@ -47,6 +47,28 @@ def flaky(self: Any, failures: int, countdown: float = 0.2) -> dict[str, Any]:
     if self.request.retries < failures:
         raise self.retry(countdown=countdown, exc=ConnectionError("the gateway is busy"))
     return {"attempt": self.request.retries + 1, "priority": self.request.delivery_info["priority"]}
+
+
+@app.task(name="plain.backing_off", bind=True, backoff=Backoff("1s", "2s"))
+def backing_off(self: Any, failures: int, asked: float | None = None) -> int:
+    """Fails so often, as a call to a busy service does."""
+    if self.request.retries < failures:
+        error = ConnectionError("the gateway is busy")
+        error.retry_after = asked  # type: ignore[attr-defined]
+        raise self.retry(exc=error)
+    return int(self.request.retries)
+
+
+@app.task(
+    name="plain.unlucky",
+    bind=True,
+    autoretry_for=(ConnectionError,),
+    backoff=Backoff("1s", "1s"),
+    max_retries=50,
+)
+def unlucky(self: Any) -> None:
+    """Never succeeds."""
+    raise ConnectionError("the gateway is gone")
 
 
 @app.task(name="plain.where", bind=True)

@@ -51,6 +51,26 @@ def test_no_queues_at_all(tmp_path: Path) -> None:
     assert len(load_queues(missing)[1]) == 1
 
 
+def test_the_bounds_of_retries_are_compared(tmp_path: Path) -> None:
+    found = problems_of(
+        tmp_path,
+        """\
+        summary = "x"
+        service_level = "1s"
+        [retry]
+        first = "1h"
+        budget = "many"
+        """,
+    )
+    assert found == [
+        (
+            "queues/high.toml:4: retry.first: expected at most retry.longest "
+            '("10m", the default), got: "1h"'
+        ),
+        'queues/high.toml:5: retry.budget: expected a number from 0 to 100, got: "many"',
+    ]
+
+
 def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
     found = problems_of(
         tmp_path,
@@ -80,8 +100,8 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
             'unit, like "30s", got: 1'
         ),
         (
-            "queues/high.toml:3: unknown key 'prioritty'; expected one of: broker, scaling, "
-            "service_level, summary, worker"
+            "queues/high.toml:3: unknown key 'prioritty'; expected one of: broker, retry, "
+            "scaling, service_level, summary, worker"
         ),
         "queues/high.toml:6: unknown key 'max_lenght' in [broker], did you mean 'max_length'?",
         'queues/high.toml:7: broker.vhost: expected one of "jobs", "secure", got: "sekure"',

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from laneway.queues import POOL_CAN, BrokerLimits, Queue, Scaling, WorkerShape
+from laneway.queues import POOL_CAN, BrokerLimits, Queue, Retries, Scaling, WorkerShape
 
 
 def make_queue(**content: Any) -> Queue:
@@ -41,6 +41,7 @@ def test_what_a_queue_is_when_nothing_is_said() -> None:
             "max_tasks_per_child": None,
             "grace_period": 30.0,
         },
+        "retry": {"first": 2.0, "longest": 600.0, "budget": 0.2},
         "scaling": {"min": 1, "max": 10},
     }
 
@@ -153,11 +154,12 @@ def test_every_pool_is_one_of_celerys_or_the_platforms_own() -> None:
 def test_the_reference_names_every_key_and_no_other() -> None:
     reference = Path(__file__).resolve().parents[2] / "docs" / "reference" / "policy.md"
     table = reference.read_text().partition("| key | unit |")[2].partition("\n\n")[0]
-    sections: list[type[BaseModel]] = [Queue, BrokerLimits, WorkerShape, Scaling]
+    sections: list[type[BaseModel]] = [Queue, BrokerLimits, WorkerShape, Retries, Scaling]
     keys = {key for section in sections for key in section.model_fields}
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == keys - {
         "name",
         "broker",
         "worker",
+        "retry",
         "scaling",
     }

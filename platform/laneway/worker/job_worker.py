@@ -84,6 +84,7 @@ class JobWorker(Worker):
         parents = Counting(tallies[0])
         facts = self.app.facts
         facts.listen(parents)
+        facts.listen(self.app.retry_budget.hear)
 
         def count_in_child(**_: Any) -> None:
             index = getattr(current_process(), "index", None)
