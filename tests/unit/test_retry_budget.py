@@ -61,6 +61,17 @@ def test_without_budget_a_retry_waits_for_its_turn_or_is_refused() -> None:
     assert budget.reserve(60) == pytest.approx(3.0, rel=0.1)
 
 
+def test_a_busy_queue_s_turns_come_as_fast_as_its_jobs_earn_them() -> None:
+    clock = Clock()
+    budget = RetryBudget(0.2, clock=clock)
+    for _ in range(50 * 120):
+        clock.now += 0.02
+        budget.hear(STARTED)
+    spend_savings(budget)
+    turns = [budget.reserve(600) or 0.0 for _ in range(110)]
+    assert turns[-1] == pytest.approx(110 / (50 * 0.2 + FLOOR), rel=0.1)
+
+
 def test_only_first_attempts_earn() -> None:
     clock = Clock()
     earned, not_earned = RetryBudget(1.0, clock=clock), RetryBudget(1.0, clock=clock)
