@@ -204,7 +204,16 @@ def watch(app: Laneway) -> list[Any]:
         answers.append(write(*given))
         return answers[-1]
 
+    publish = app._shortcut.publish
+
+    def shortcut(*given: Any) -> Any:
+        result = publish(*given)
+        if result is not None:
+            answers.append(result)
+        return result
+
     app._sender.write = watched  # type: ignore[method-assign,assignment]
+    app._shortcut.publish = shortcut  # type: ignore[method-assign,assignment]
     return answers
 
 
