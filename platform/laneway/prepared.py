@@ -167,10 +167,10 @@ class PreparedCall:
         ready_at: float,
     ) -> frames.Publish:
         """What :meth:`write` gives for a job that stands alone, and raises."""
-        body = arguments.body(args, kwargs)
+        longest, longest_keyword = self._lengths
+        body, shown = arguments.body_and_text(args, kwargs, longest, self._levels)
         if len(body) > self.max_bytes:
             arguments.check_size(len(body), self.max_bytes)
-        longest, longest_keyword = self._lengths
         text = _text(task_id)
         table = b"".join(
             (
@@ -179,9 +179,11 @@ class PreparedCall:
                 self._before_root,
                 text,
                 self._before_args,
-                _text(arguments.short_text(args, longest, self._levels)),
+                _text(shown),
                 _KWARGSREPR,
-                _text(arguments.short_text(kwargs, longest_keyword, self._levels)),
+                _text(arguments.short_text(kwargs, longest_keyword, self._levels))
+                if kwargs
+                else _NO_KEYWORDS,
                 self._ending,
                 _double(b"d", ready_at),
             )
@@ -258,3 +260,4 @@ def _text(text: str) -> bytes:
 
 _ARGSREPR: Final = _key("argsrepr")
 _KWARGSREPR: Final = _key("kwargsrepr")
+_NO_KEYWORDS: Final = _text("{}")

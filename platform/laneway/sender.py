@@ -143,7 +143,7 @@ class Sender:
             or kind.apply_async is not JobTask.apply_async
             or kind.shadow_name is not Task.shadow_name
             or task._dump_pydantic_arguments is not None  # noqa: SLF001 (see test_celery_contract.py)
-            or (task.soft_time_limit and task.time_limit)
+            or have_contradicting_limits(task)
         ):
             return None
         own = task._get_exec_options()  # noqa: SLF001 (see test_celery_contract.py)
@@ -233,6 +233,12 @@ def nobody_listens() -> bool:
 def is_celerys_own() -> bool:
     """Whether ``Task.apply_async`` is untouched: a package that wrapped it wants to be called."""
     return Task.apply_async is _CELERYS_APPLY_ASYNC and not _IS_TASK_WRAPPED
+
+
+def have_contradicting_limits(task: Task) -> bool:
+    """Whether Celery refuses every call of a task, for its limits."""
+    soft, hard = task.soft_time_limit, task.time_limit
+    return bool(soft and hard and soft > hard)
 
 
 def _with_the_tasks_own(task: Any, options: dict[str, Any]) -> dict[str, Any] | None:

@@ -11,14 +11,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from celery import Task
+
 from laneway import job_id
 from laneway.batch import Batch
 from laneway.errors import CallError, LanewayError
 from laneway.prepared import Kept, PreparedCall
-from laneway.sender import LONGEST_ID, is_celerys_own, nobody_listens
+from laneway.sender import (
+    LONGEST_ID,
+    have_contradicting_limits,
+    is_celerys_own,
+    nobody_listens,
+)
 
 if TYPE_CHECKING:
-    from celery import Task
     from celery.result import AsyncResult
 
     from laneway.publishing import PublishingApp
@@ -84,7 +90,7 @@ class Shortcut:
             if type(task_id) is not str or not 0 < len(task_id) <= LONGEST_ID:
                 return None
         prepared = self._prepared(task, options)
-        if prepared is None or self._is_eager():
+        if prepared is None or self._is_eager() or have_contradicting_limits(task):
             return None
         if task.typing and hasattr(task, "__header__"):
             task.__header__(*args, **kwargs)
@@ -101,7 +107,10 @@ class Shortcut:
             raise
         if app.facts.is_heard:
             app.facts.tell("published", **prepared.told(task_id))
-        result = task.AsyncResult(task_id)
+        if type(task).AsyncResult is Task.AsyncResult:
+            result = app.AsyncResult(task_id, task.backend)
+        else:
+            result = task.AsyncResult(task_id)
         result.ignored = prepared.ignore_result
         return result
 
