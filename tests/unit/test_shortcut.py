@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery, Task, shared_task, signals
+from celery import Celery, Task, _state, shared_task, signals
 from celery._state import _task_stack
 from celery.result import AsyncResult, EagerResult
 
@@ -291,12 +291,15 @@ def test_a_call_in_a_batch_goes_with_it(app: Recorded) -> None:
     assert app.went() == "long"
 
 
-def test_shared_tasks_take_it() -> None:
-    @shared_task(name="c.shared")
-    def shared(a: int) -> int:
-        return a
-
+def test_shared_tasks_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Celery gives a shared task to every application, for good.
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
+    shared = shared_task(name="c.shared")(add)
     app = Recorded()
+    before = _state._tls.current_app
     app.set_current()
-    shared.delay(1)
+    try:
+        shared.delay(1)
+    finally:
+        _state._set_current_app(before)
     assert app.went() == "short"
