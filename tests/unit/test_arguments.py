@@ -48,6 +48,31 @@ def test_a_body_and_its_text_are_those_of_each_alone(args: Any, kwargs: Any, lon
         )
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        [],
+        (1,),
+        [1],
+        ("a",),
+        ["'"],
+        (1, "b"),
+        [1, 2],
+        (-(10**99), "ü"),
+        ("x" * 40,),
+        (True,),
+        (0.5,),
+    ],
+)
+def test_plain_arguments_are_written_as_all_others(args: Any) -> None:
+    for longest in range(1, 120):
+        assert arguments.body_and_text(args, {}, longest, 3) == (
+            dumps((args, {}, CALLBACKS)).encode(),
+            saferepr(args, longest, maxlevels=3),
+        )
+
+
 def test_numbers_of_very_many_digits_are_refused_alike() -> None:
     with pytest.raises(ArgumentsNotSerializable):
         arguments.body_and_text((10**5000,), {}, 1024, 3)
