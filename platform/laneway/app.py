@@ -21,6 +21,7 @@ from laneway.policy import Policy, load_policy
 from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
 from laneway.publishing import PublishingApp
+from laneway.result import JobResult
 from laneway.retry_budget import RetryBudget
 
 __all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
@@ -127,6 +128,11 @@ class Laneway(PublishingApp):
     def Worker(self) -> Any:  # noqa: N802 (Celery's own name for it)
         """The worker of exactly one queue, also behind ``celery -A … worker -Q high``."""
         return self.subclass_with_self("laneway.worker.job_worker:JobWorker")
+
+    @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802 (Celery's own name for it)
+        """The class of what a call returns."""
+        return self.subclass_with_self(JobResult, name="AsyncResult", reverse="AsyncResult")
 
     def serve(self, queue: str) -> None:
         """Make this process the worker of ``queue``: its virtual host and its shape.

@@ -25,6 +25,8 @@ CONTENT_ENCODING: Final = "utf-8"
 # kombu makes an encoder for each message; they are all the same.
 _encode = JSONEncoder().encode
 _PLAIN: Final = frozenset({int, float, bool})
+# Python writes no numbers of very many digits; what is larger is left to whoever says so.
+_MANY_DIGITS: Final = 10**100
 # The third part of a body, when the job calls nobody back.
 _KEYS: Final = ("callbacks", "errbacks", "chain", "chord")
 _NO_CALLBACKS: Final = f", {_encode(dict.fromkeys(_KEYS))}]"
@@ -43,6 +45,40 @@ def body(args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         ).encode()
     except Exception as error:
         raise not_serializable(error) from error
+
+
+def body_and_text(
+    args: list[Any] | tuple[Any, ...], kwargs: dict[str, Any], longest: int, levels: int
+) -> tuple[bytes, str]:
+    """The :func:`body` of a job, and the :func:`short_text` of its positional arguments.
+
+    Texts and whole numbers without keywords, which most jobs have, are looked at once for both.
+
+    Raises:
+        ArgumentsNotSerializable: kombu's JSON cannot carry an argument.
+    """
+    if not kwargs and levels > 1:
+        written, shown = [], []
+        for item in args:
+            kind = type(item)
+            if kind is str:
+                written.append(_encode(item))
+                shown.append(_quoted(item))
+            elif kind is int and -_MANY_DIGITS < item < _MANY_DIGITS:
+                number = str(item)
+                written.append(number)
+                shown.append(number)
+            else:
+                break
+        else:
+            text = ", ".join(shown)
+            if type(args) is list:
+                text = f"[{text}]"
+            else:
+                text = f"({text},)" if len(shown) == 1 else f"({text})"
+            if len(text) < longest:
+                return f"[[{', '.join(written)}], {{}}{_NO_CALLBACKS}".encode(), text
+    return body(args, kwargs), short_text(args, longest, levels)
 
 
 def not_serializable(error: Exception) -> ArgumentsNotSerializable:

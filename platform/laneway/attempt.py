@@ -42,8 +42,9 @@ class Attempt:
         """
         while True:
             try:
-                self._connect(producer)
-                self._wait_while_blocked(producer)
+                if not producer.ready():
+                    self._connect(producer)
+                    self._wait_while_blocked(producer)
                 self._sent = True
                 return send(self._remaining())
             except Exception as error:

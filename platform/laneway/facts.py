@@ -131,6 +131,11 @@ class Door:
     clock: Callable[[], float] = time.time
     _listeners: list[Listener] = field(default_factory=list)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens: what would be told need not be put together otherwise."""
+        return bool(self._listeners)
+
     def listen(self, listener: Listener) -> None:
         """Add a listener; adding one twice changes nothing."""
         if listener not in self._listeners:

@@ -26,6 +26,7 @@ _OVERHEAD: Final = 8
 _BASIC: Final = 60
 _frame_head = struct.Struct(">BHI").pack
 _content_head = struct.Struct(">BHIHHQ").pack
+_confirm = struct.Struct(">BHIHHQBB").pack
 
 #: How the payloads of the broker's answers begin: class and method.
 ACK: Final = struct.pack(">HH", _BASIC, 80)
@@ -42,6 +43,11 @@ def answer(frame: tuple[int, int, bytes]) -> bytes:
     """:data:`ACK` or :data:`NACK` if the frame is one to our channel, else something else."""
     kind, channel, payload = frame
     return payload[:4] if kind == _METHOD and channel == CHANNEL else b""
+
+
+def confirm(tag: int) -> bytes:
+    """The whole frame with which the broker confirms one message, and no other."""
+    return _confirm(_METHOD, CHANNEL, 13, _BASIC, 80, tag, 0, 0xCE)
 
 
 def table_items(items: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from celery.utils.nodenames import anon_nodename
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 READY_AT_HEADER: Final = "laneway_ready_at"
 #: Message header: the queue that the router chose; a delayed message's routing key hides it.
 QUEUE_HEADER: Final = "laneway_queue"
+
+Value = TypeVar("Value")
 
 _text_head = struct.Struct(">cI").pack
 _double = struct.Struct(">cd").pack
@@ -51,6 +53,8 @@ class PreparedCall:
         "_after_group",
         "_after_id",
         "_after_root",
+        "_before_args",
+        "_before_root",
         "_ending",
         "_ends",
         "_lengths",
@@ -103,6 +107,9 @@ class PreparedCall:
                 QUEUE_HEADER: decision.queue,
             }
         ) + _key(READY_AT_HEADER)
+        # The same, joined as far as a job without group and parent allows it.
+        self._before_root = self._after_id + self._no_group + self._after_group
+        self._before_args = self._after_root + b"V" + _ARGSREPR
         head = struct.pack(">H", frames.PROPERTY_FLAGS)
         self._ends = head + _short(arguments.CONTENT_TYPE) + _short(arguments.CONTENT_ENCODING)
         self._priority = bytes((DELIVERY_MODE, decision.priority))
@@ -149,6 +156,54 @@ class PreparedCall:
                 _double(b"d", ready_at),
             )
         )
+        return self._publish(table, body, task_id, reply_to, ready_at)
+
+    def write_plain(
+        self,
+        task_id: str,
+        args: list[Any] | tuple[Any, ...],
+        kwargs: dict[str, Any],
+        reply_to: str,
+        ready_at: float,
+    ) -> frames.Publish:
+        """What :meth:`write` gives for a job that stands alone, and raises."""
+        longest, longest_keyword = self._lengths
+        body, shown = arguments.body_and_text(args, kwargs, longest, self._levels)
+        if len(body) > self.max_bytes:
+            arguments.check_size(len(body), self.max_bytes)
+        text = _text(task_id)
+        table = b"".join(
+            (
+                self._start,
+                text,
+                self._before_root,
+                text,
+                self._before_args,
+                _text(shown),
+                _KWARGSREPR,
+                _text(arguments.short_text(kwargs, longest_keyword, self._levels))
+                if kwargs
+                else _NO_KEYWORDS,
+                self._ending,
+                _double(b"d", ready_at),
+            )
+        )
+        return self._publish(table, body, task_id, reply_to, ready_at)
+
+    def told(self, task_id: str) -> dict[str, Any]:
+        """The fields of a fact about the first attempt of a job."""
+        decision = self.decision
+        return {
+            "task": decision.task,
+            "task_id": task_id,
+            "attempt": 1,
+            "queue": decision.queue,
+            "priority": decision.priority,
+        }
+
+    def _publish(
+        self, table: bytes, body: bytes, task_id: str, reply_to: str, ready_at: float
+    ) -> frames.Publish:
         properties = b"".join(
             (
                 self._ends,
@@ -163,8 +218,8 @@ class PreparedCall:
         return frames.Publish(self._method, properties, body)
 
 
-class PreparedCalls:
-    """The prepared calls of an application, in this process.
+class Kept(Generic[Value]):
+    """What was prepared for the calls of an application, by their shape, in this process.
 
     Names and options come from callers, so there is a bound; a forked child begins anew, because
     the process is named in each message.
@@ -173,16 +228,16 @@ class PreparedCalls:
     _KEPT: Final = 4096
 
     def __init__(self) -> None:
-        self._calls: dict[Any, PreparedCall] = {}
+        self._calls: dict[Any, Value] = {}
         self._process = os.getpid()
 
-    def get(self, shape: Any) -> PreparedCall | None:
+    def get(self, shape: Any) -> Value | None:
         """What was kept for calls of this shape."""
         if self._process != os.getpid():
             self._calls, self._process = {}, os.getpid()
         return self._calls.get(shape)
 
-    def keep(self, shape: Any, call: PreparedCall) -> None:
+    def keep(self, shape: Any, call: Value) -> None:
         """Keep it for the next call of this shape."""
         if len(self._calls) >= self._KEPT:
             self._calls.clear()
@@ -205,3 +260,4 @@ def _text(text: str) -> bytes:
 
 _ARGSREPR: Final = _key("argsrepr")
 _KWARGSREPR: Final = _key("kwargsrepr")
+_NO_KEYWORDS: Final = _text("{}")

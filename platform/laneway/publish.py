@@ -12,9 +12,12 @@ after a fork the child makes its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
+import time
 import weakref
-from queue import Empty, LifoQueue
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway import errors
@@ -79,8 +82,12 @@ class Publisher:
         """
         deadline = self.deadline if seconds is None else seconds
         attempt = Attempt(where=self.name, seconds=deadline)
-        with self.producer(deadline) as producer:
-            attempt.run(producer, lambda remaining: producer.transmit(message, remaining))
+        pool = self._pool
+        producer = self._take(pool, deadline)
+        try:
+            attempt.run(producer, functools.partial(producer.transmit, message))
+        finally:
+            pool.give_back(producer)
 
     @contextlib.contextmanager
     def producer(self, seconds: float | None = None) -> Iterator[JobProducer]:
@@ -92,15 +99,8 @@ class Publisher:
         Raises:
             PublishTimeout: every connection is in use all that time.
         """
-        seconds = self.deadline if seconds is None else seconds
         pool = self._pool
-        try:
-            producer = pool.take(seconds)
-        except Empty as error:
-            raise errors.PublishTimeout(
-                f"all {POOL_SIZE} connections to {self.name} were in use for {seconds:g} s. "
-                "Nothing was sent."
-            ) from error
+        producer = self._take(pool, self.deadline if seconds is None else seconds)
         try:
             yield producer
         finally:
@@ -115,6 +115,15 @@ class Publisher:
         """Forget what was inherited from the parent process, without touching its sockets."""
         _inherited.append(self._pool)
         self._pool = _Pool(self._make_producer)
+
+    def _take(self, pool: _Pool, seconds: float) -> JobProducer:
+        try:
+            return pool.take(seconds)
+        except TimeoutError as error:
+            raise errors.PublishTimeout(
+                f"all {POOL_SIZE} connections to {self.name} were in use for {seconds:g} s. "
+                "Nothing was sent."
+            ) from error
 
     def _make_producer(self) -> JobProducer:
         alarm = Alarm()
@@ -143,44 +152,72 @@ class _Pool:
 
     def __init__(self, make: Callable[[], JobProducer]) -> None:
         self._make = make
-        self._free: LifoQueue[JobProducer | None] = LifoQueue()
+        # None stands for one that is still to be made. Taking from its end and adding there need no
+        # lock, and the lock of a queue is a good part of what a call costs.
+        self._free: deque[JobProducer | None] = deque([None] * POOL_SIZE)
+        self._waiting = 0
+        self._given_back = threading.Condition()
         # Those that are lent, too: after a fork nothing of them may be collected.
         self._made: list[JobProducer] = []
         self._closed = False
-        for _ in range(POOL_SIZE):
-            self._free.put(None)
 
     def take(self, seconds: float) -> JobProducer:
         """Wait for one.
 
         Raises:
-            Empty: none was free in time.
+            TimeoutError: none was free in time.
         """
-        producer = self._free.get(timeout=seconds)
+        try:
+            producer = self._free.pop()
+        except IndexError:
+            producer = self._wait(seconds)
         if producer is not None:
             return producer
         try:
             producer = self._make()
         except BaseException:
-            self._free.put(None)
+            self._put(None)
             raise
         self._made.append(producer)
         return producer
 
     def give_back(self, producer: JobProducer) -> None:
         """The caller uses it no longer."""
-        self._free.put(producer)
+        self._put(producer)
         if self._closed:
             self.close()
 
     def close(self) -> None:
         """Close those that are free now, and the others when they come back."""
         self._closed = True
-        with contextlib.suppress(Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                producer = self._free.get_nowait()
+                producer = self._free.pop()
                 if producer is not None:
                     producer.__connection__.release()
+
+    def _put(self, producer: JobProducer | None) -> None:
+        self._free.append(producer)
+        # Whoever waits has counted himself before he looked for the last time.
+        if self._waiting:
+            with self._given_back:
+                self._given_back.notify()
+
+    def _wait(self, seconds: float) -> JobProducer | None:
+        until = time.monotonic() + seconds
+        with self._given_back:
+            self._waiting += 1
+            try:
+                while True:
+                    # Others may take what was given back without asking for the lock.
+                    with contextlib.suppress(IndexError):
+                        return self._free.pop()
+                    remaining = until - time.monotonic()
+                    if remaining <= 0:
+                        raise TimeoutError
+                    self._given_back.wait(remaining)
+            finally:
+                self._waiting -= 1
 
 
 def _start_afresh_in_child() -> None:

@@ -22,6 +22,7 @@ from laneway.facts import Door
 from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import Publisher
 from laneway.sender import Sender
+from laneway.shortcut import Shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,7 @@ class PublishingApp(Celery):
         self._publishers: dict[str, Publisher] = {}
         self._accepted = AcceptedMembers()
         self._sender = Sender(self)
+        self._shortcut = Shortcut(self, self._sender)
         self._aside = Aside()
         super().__init__(main, *args, **celery)
 
@@ -158,14 +160,36 @@ class PublishingApp(Celery):
         except BatchIncomplete:
             raise
         except LanewayError as error:
-            error.task_id = task_id
-            error.accepted = self._accepted.of(group)
-            self.facts.tell("refused", **told, error_type=type(error).__name__, reason=str(error))
+            self.tell_refused(error, told, group)
             raise
         if batch is None:
             self._accepted.note(group, task_id)
             self.facts.tell("published", **told)
         return result
+
+    def publish_shortly(
+        self, task: Task, args: Any, kwargs: Any, options: dict[str, Any]
+    ) -> AsyncResult | None:
+        """Publish an ordinary call of a task; None, before anything was done, if it is not one.
+
+        :class:`laneway.task.JobTask` asks, and goes Celery's way to :meth:`send_task` otherwise.
+
+        Raises:
+            TypeError: the task does not take these arguments.
+            CallError: the arguments cannot be sent.
+            PublishError: the broker did not accept the job.
+        """
+        if type(self).send_task is not PublishingApp.send_task or "send_task" in self.__dict__:
+            return None
+        return self._shortcut.publish(task, args, kwargs, options)
+
+    def tell_refused(
+        self, error: LanewayError, told: dict[str, Any], group: str | None = None
+    ) -> None:
+        """Say in the error, and at the door, which job was not accepted."""
+        error.task_id = told["task_id"]
+        error.accepted = self._accepted.of(group)
+        self.facts.tell("refused", **told, error_type=type(error).__name__, reason=str(error))
 
     def _send_short(
         self,

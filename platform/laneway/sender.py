@@ -16,7 +16,7 @@ from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend
 
 from laneway import arguments, call, producer
-from laneway.prepared import PreparedCall, PreparedCalls
+from laneway.prepared import Kept, PreparedCall
 from laneway.task import JobTask
 
 if TYPE_CHECKING:
@@ -44,15 +44,13 @@ _USUAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 _KNOWN: Final = frozenset({*_SHAPE, *_OWN})
 # Characters of an id whose bytes are sure to fit into a property.
-_LONGEST_ID: Final = 60
+LONGEST_ID: Final = 60
 _TEXT_OR_NONE: Final = frozenset({str, type(None)})
-_SIGNALS: Final = (
-    signals.before_task_publish,
-    signals.after_task_publish,
-    signals.task_sent,
-)
 # What the short way replaces, as long as no tracing package has put its own in its place.
 _CELERYS_SEND_TASK: Final = Celery.send_task
+_CELERYS_APPLY_ASYNC: Final = Task.apply_async
+_IS_WRAPPED: Final = hasattr(Celery.send_task, "__wrapped__")
+_IS_TASK_WRAPPED: Final = hasattr(Task.apply_async, "__wrapped__")
 
 
 class Written(NamedTuple):
@@ -72,7 +70,7 @@ class Sender:
 
     def __init__(self, app: PublishingApp) -> None:
         self._app = app
-        self._calls = PreparedCalls()
+        self._calls: Kept[PreparedCall] = Kept()
 
     def write(
         self, name: str, args: Any, kwargs: Any, task_id: str, options: dict[str, Any]
@@ -82,7 +80,7 @@ class Sender:
         Raises:
             CallError: the call is wrong; one of the leaves says what.
         """
-        if not _nobody_listens():
+        if not nobody_listens():
             return None
         args, kwargs = args or (), kwargs or {}
         if type(kwargs) is not dict or type(args) not in {tuple, list}:
@@ -120,16 +118,34 @@ class Sender:
         Raises:
             TypeError: the task does not take these arguments.
         """
+        merged = self._merged(task, options)
+        if merged is not None and task.typing and hasattr(task, "__header__"):
+            task.__header__(*args, **kwargs)
+        return merged
+
+    def prepare(self, task: Task, options: dict[str, Any]) -> PreparedCall | None:
+        """What the jobs of ``apply_async`` of a task with these options, and no parent, share.
+
+        None if they must go Celery's own way.
+
+        Raises:
+            CallError: the call is wrong.
+        """
+        said = self._merged(task, options)
+        if said is None or not _is_short(said, ""):
+            return None
+        return self._prepare(task.name, {}, "", said, said, task, None)
+
+    def _merged(self, task: Task, options: dict[str, Any]) -> dict[str, Any] | None:
         kind = type(task)
         if (
-            kind.apply_async is not JobTask.apply_async
+            not is_celerys_own()
+            or kind.apply_async is not JobTask.apply_async
             or kind.shadow_name is not Task.shadow_name
             or task._dump_pydantic_arguments is not None  # noqa: SLF001 (see test_celery_contract.py)
-            or (task.soft_time_limit and task.time_limit)
+            or have_contradicting_limits(task)
         ):
             return None
-        if task.typing and hasattr(task, "__header__"):
-            task.__header__(*args, **kwargs)
         own = task._get_exec_options()  # noqa: SLF001 (see test_celery_contract.py)
         merged = {**own, "ignore_result": task.ignore_result, **options}
         merged["task_type"] = task
@@ -202,13 +218,27 @@ class Sender:
         )
 
 
-def _nobody_listens() -> bool:
+def nobody_listens() -> bool:
     """Whether nobody wants to see, or to change, what is published."""
     return (
-        not any(signal.receivers for signal in _SIGNALS)
+        not signals.before_task_publish.receivers
+        and not signals.after_task_publish.receivers
+        and not signals.task_sent.receivers
         and Celery.send_task is _CELERYS_SEND_TASK
+        and not _IS_WRAPPED
         and producer.is_kombus_own()
     )
+
+
+def is_celerys_own() -> bool:
+    """Whether ``Task.apply_async`` is untouched: a package that wrapped it wants to be called."""
+    return Task.apply_async is _CELERYS_APPLY_ASYNC and not _IS_TASK_WRAPPED
+
+
+def have_contradicting_limits(task: Task) -> bool:
+    """Whether Celery refuses every call of a task, for its limits."""
+    soft, hard = task.soft_time_limit, task.time_limit
+    return bool(soft and hard and soft > hard)
 
 
 def _with_the_tasks_own(task: Any, options: dict[str, Any]) -> dict[str, Any] | None:
@@ -231,6 +261,6 @@ def _is_short(said: dict[str, Any], task_id: str) -> bool:
     # None is a value of its own for these two.
     if said.get("retries", 0) is None or said.get("replaced_task_nesting", 0) is None:
         return False
-    if type(task_id) is not str or len(task_id) > _LONGEST_ID:
+    if type(task_id) is not str or len(task_id) > LONGEST_ID:
         return False
     return all(type(said.get(one)) in _TEXT_OR_NONE for one in ("root_id", "parent_id"))

@@ -30,9 +30,14 @@ class JobTask(Task):
             CallError: the call is wrong. Nothing was published, and nothing run.
             PublishError: the broker did not accept the job.
         """
-        if self.app.conf.task_always_eager:
-            delay.whole_seconds(options.get("countdown"), options.get("eta"), now=self.app.now())
-            self.app.decide(self.name, kwargs, **options)
+        app = self.app
+        if not positional:
+            result = app.publish_shortly(self, args, kwargs, options)
+            if result is not None:
+                return result
+        if app.conf.task_always_eager:
+            delay.whole_seconds(options.get("countdown"), options.get("eta"), now=app.now())
+            app.decide(self.name, kwargs, **options)
         return super().apply_async(args, kwargs, *positional, **options)
 
     def retry(

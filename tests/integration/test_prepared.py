@@ -15,6 +15,7 @@ import pytest
 from celery import chain, group, signals
 from celery._state import _task_stack
 from celery.canvas import StampingVisitor
+from celery.result import AsyncResult
 
 from laneway.broker.address import VHOST_KINDS
 from support.workers import make_app
@@ -66,6 +67,14 @@ def inside_a_job(call: Callable[[Laneway], Any], **request: Any) -> Callable[[La
     return run
 
 
+def limited(app: Laneway) -> Any:
+    return app.tasks["plain.limited"].apply_async((1,), task_id=JOB_ID)
+
+
+def from_a_signature(app: Laneway) -> Any:
+    return app.tasks["plain.add"].s(1, b="2").apply_async(task_id=JOB_ID, queue="low")
+
+
 ETA = datetime.now(UTC) + timedelta(hours=1)
 
 #: Calls that have nothing out of the ordinary: the short way must take them.
@@ -75,6 +84,13 @@ SHORT: dict[str, Callable[[Laneway], Any]] = {
     "empty arguments": named_with(args=(), kwargs={}),
     "a list of arguments": add_with(args=[1, 2]),
     "only keywords": named_with(args=None, kwargs={"a": 1, "b": "ü'\n"}),
+    "keywords of a task": add_with(args=None, kwargs={"a": 1, "b": "ü'\n"}),
+    "texts and numbers": add_with(args=["ü'\n\"\\", -7, 2**70, "", "\ud800"]),
+    "one text": add_with(args=("(",)),
+    "what is not plain": add_with(args=(True, None, 1.5, [1])),
+    "a text that is too long for people": add_with(args=("x" * 1019,)),
+    "a task with limits": limited,
+    "a signature": from_a_signature,
     "by name": named_with(),
     "an unknown task": named_with("plain.nowhere"),
     "queue": add_with(queue="low"),
@@ -114,6 +130,15 @@ SHORT: dict[str, Callable[[Laneway], Any]] = {
     "a large body": named_with(args=("x" * 400_000,)),
     "an odd id": add_with(task_id="mein-Auftrag-Nr-7-ü"),
 }
+
+#: Those of them that take the shortcut: of a task, outside of a job, with nothing of their own but
+#: an id.
+SHORTCUT: Final = {
+    "delay", "no arguments", "a list of arguments", "queue", "priority", "priority 0", "limits",
+    "limits with a fraction", "shadow", "ignore_result", "ignore_result of the task", "an odd id",
+    "keywords of a task", "texts and numbers", "one text", "what is not plain", "a signature",
+    "a text that is too long for people", "a task with limits",
+}  # fmt: skip
 
 #: What only Celery's own way does.
 LONG: dict[str, Callable[[Laneway], Any]] = {
@@ -196,7 +221,7 @@ def make(address: BrokerAddress) -> Laneway:
 
 
 def watch(app: Laneway) -> list[Any]:
-    """What the short way answers from now on: None where it leaves a call to Celery."""
+    """What the short ways answer from now on: None where both leave a call to Celery."""
     answers: list[Any] = []
     write = app._sender.write
 
@@ -204,7 +229,16 @@ def watch(app: Laneway) -> list[Any]:
         answers.append(write(*given))
         return answers[-1]
 
+    publish = app._shortcut.publish
+
+    def shortcut(*given: Any) -> Any:
+        result = publish(*given)
+        if result is not None:
+            answers.append(result)
+        return result
+
     app._sender.write = watched  # type: ignore[method-assign,assignment]
+    app._shortcut.publish = shortcut  # type: ignore[method-assign,assignment]
     return answers
 
 
@@ -238,6 +272,9 @@ def test_the_short_way_writes_celerys_message(
     # Twice: the second time all is prepared.
     reader.published(SHORT[name], app)
     short = reader.published(SHORT[name], app)
+    assert (
+        isinstance(ways[0], AsyncResult) == isinstance(ways[1], AsyncResult) == (name in SHORTCUT)
+    )
     signals.before_task_publish.connect(listen)
     try:
         celerys = reader.published(SHORT[name], app)

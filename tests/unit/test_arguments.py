@@ -36,6 +36,48 @@ def test_a_body_is_kombus(args: Any, kwargs: Any) -> None:
     assert arguments.body(args, kwargs) == dumps((args, kwargs, CALLBACKS)).encode()
 
 
+few = st.lists(st.integers() | st.text(max_size=9) | st.booleans() | st.floats(), max_size=4)
+
+
+@given(positional | few | few.map(tuple), keywords | st.just({}), st.integers(1, 80))
+def test_a_body_and_its_text_are_those_of_each_alone(args: Any, kwargs: Any, longest: int) -> None:
+    for levels in (1, 3):
+        assert arguments.body_and_text(args, kwargs, longest, levels) == (
+            arguments.body(args, kwargs),
+            arguments.short_text(args, longest, levels),
+        )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        [],
+        (1,),
+        [1],
+        ("a",),
+        ["'"],
+        (1, "b"),
+        [1, 2],
+        (-(10**99), "ü"),
+        ("x" * 40,),
+        (True,),
+        (0.5,),
+    ],
+)
+def test_plain_arguments_are_written_as_all_others(args: Any) -> None:
+    for longest in range(1, 120):
+        assert arguments.body_and_text(args, {}, longest, 3) == (
+            dumps((args, {}, CALLBACKS)).encode(),
+            saferepr(args, longest, maxlevels=3),
+        )
+
+
+def test_numbers_of_very_many_digits_are_refused_alike() -> None:
+    with pytest.raises(ArgumentsNotSerializable):
+        arguments.body_and_text((10**5000,), {}, 1024, 3)
+
+
 @given(positional | keywords, st.integers(1, 80), st.integers(0, 5))
 def test_a_text_is_celerys(value: Any, longest: int, levels: int) -> None:
     text = arguments.short_text(value, longest, levels)

@@ -21,6 +21,9 @@ class Producer:
         self.discarded = 0
         self.__connection__ = SimpleNamespace(connected=True)
 
+    def ready(self) -> bool:
+        return not self.discarded
+
     def discard(self) -> None:
         self.discarded += 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import socket
 import struct
 import types
@@ -341,6 +342,69 @@ def test_a_transport_is_written_and_read_by_frames() -> None:
         with pytest.raises(TimeoutError), transport.having_timeout(0.001):
             transport.read_frame()
         transport.sock = None
+
+
+def test_a_transport_keeps_what_it_read_too_much_in_a_buffer() -> None:
+    """What comes with a confirm, or instead of one, would be lost."""
+    for transport in (amqp.transport.TCPTransport, amqp.transport.SSLTransport):
+        assert "self._quick_recv = self.sock." in inspect.getsource(transport._setup_transport)
+        source = inspect.getsource(transport._read)
+        assert "rbuf = self._read_buffer" in source
+        assert "self._read_buffer = rbuf" in source
+    tcp = amqp.transport.TCPTransport("nowhere")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        tcp.sock = ours
+        tcp._setup_transport()
+        assert tcp._read_buffer == b""
+        frame = struct.pack(">BHI", 1, 7, 3) + b"abc" + b"\xce"
+        theirs.sendall(frame[5:])
+        tcp._read_buffer = frame[:5]
+        assert tcp.read_frame() == (1, 7, b"abc")
+        theirs.sendall(frame)
+        assert tcp._quick_recv(4096) == frame
+        tcp.sock = None
+
+
+def test_a_setting_is_found_in_the_maps_under_its_names() -> None:
+    """The shortcut would publish what should run eagerly."""
+    conf = make().conf
+    conf.finalize()
+    names = conf._to_keys("task_always_eager")
+    assert {"task_always_eager", "CELERY_ALWAYS_EAGER"} <= set(names)
+    assert any(name in settings for settings in conf.maps for name in names)
+    for name in names:
+        conf[name] = True
+        assert conf.task_always_eager
+        assert conf.maps[0][name]
+        del conf[name]
+
+
+def test_celerys_call_is_not_wrapped() -> None:
+    """Every call would go the longest way, as if a tracing package had wrapped it."""
+    assert not hasattr(Task.apply_async, "__wrapped__")
+    assert not hasattr(Celery.send_task, "__wrapped__")
+
+
+def test_a_tasks_options_are_collected_once() -> None:
+    """The shortcut would keep a plan after they changed, or never find one."""
+    app = make()
+    app.task(name="c.add", shared=False)(nothing)
+    task = app.tasks["c.add"]
+    assert task._get_exec_options() is task._get_exec_options()
+
+
+def test_a_call_does_in_celery_what_the_shortcut_does() -> None:
+    """What a new Celery does to a call of a task would be passed over."""
+    source = inspect.getsource(Task.apply_async).rpartition('"""')[2]
+    assert re.findall(r"self\.(\w+)", source) == [
+        "soft_time_limit", "time_limit", "soft_time_limit", "time_limit", "typing", "__header__",
+        "__v2_compat__", "shadow_name", "shadow_name", "_get_exec_options",
+        "_dump_pydantic_arguments", "_dump_pydantic_arguments", "ignore_result", "_get_app",
+        "apply", "name", "AsyncResult",
+    ]  # fmt: skip
+    assert not Task.__v2_compat__
+    assert inspect.getsource(Task.delay).rstrip().endswith("return self.apply_async(args, kwargs)")
 
 
 def test_what_is_no_confirm_is_given_back_to_amqp() -> None:

@@ -35,6 +35,15 @@ def test_a_publish_is_what_amqp_writes(size: int) -> None:
     assert ours == amqps
 
 
+def test_a_confirm_is_the_frame_that_the_broker_sends() -> None:
+    frame = frames.confirm(2**40)
+    assert len(frame) == 7 + 13 + 1
+    assert frame[:7] == b"\x01\x00\x01\x00\x00\x00\x0d"
+    assert frames.answer((1, frames.CHANNEL, frame[7:-1])) == frames.ACK
+    assert frames.unpack_answer(frame[7:-1], 4) == (2**40, 0)
+    assert frame[-1:] == b"\xce"
+
+
 def test_the_items_of_a_table() -> None:
     items = {"text": "ü", "none": None, "number": 2**40, "list": [1, None], "table": {"a": True}}
     table = frames.table_items(items)

@@ -49,6 +49,9 @@ class Broker:
     def confirming(self) -> Any:
         return self.channel
 
+    def ready(self) -> bool:
+        return self.alarm.reason is None
+
     def discard(self) -> None:
         self.discarded += 1
         self.tag = 0
