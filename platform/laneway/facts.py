@@ -29,11 +29,10 @@ reported on the ``laneway.facts`` logger and never disturbs the job.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +61,12 @@ FactKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """Something that happened, with named fields. Arguments and results are never among them."""
+class Fact(NamedTuple):
+    """Something that happened, with named fields. Arguments and results are never among them.
+
+    Each job makes several: a named tuple is made in a third of the time of a frozen dataclass. Give
+    the fields by name.
+    """
 
     #: What happened; see the table above.
     kind: FactKind
@@ -101,17 +103,13 @@ class Fact:
 
     def to_dict(self) -> dict[str, Any]:
         """Only the fields that are set: what a log line or a metric carries."""
-        return {
-            f.name: value
-            for f in dataclasses.fields(self)
-            if (value := getattr(self, f.name)) is not None
-        }
+        named = zip(self._fields, self, strict=True)
+        return {name: value for name, value in named if value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Fact:
         """The reverse of :meth:`to_dict`; unknown keys (of a newer version) are dropped."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        return cls(**{key: value for key, value in values.items() if key in cls._fields})
 
 
 class Listener(Protocol):

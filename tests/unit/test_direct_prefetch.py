@@ -35,6 +35,12 @@ def test_nothing_is_held_behind_long_jobs() -> None:
     assert after(0.025, [0.001] * 20 + [1.0]).count == 1
 
 
+def test_one_is_held_behind_a_job_that_hides_the_way_to_the_broker() -> None:
+    assert after(0.025, [0.005] * 20).count == 2
+    assert after(0.025, [0.0001] * 20 + [0.005] * 20).count == 2
+    assert after(0.025, [0.001] * 20).count > 2
+
+
 def test_a_moment_of_the_machines_does_not_stop_holding() -> None:
     assert after(0.025, [0.001] * 20 + [0.01] + [0.001] * 5).count > 5
 

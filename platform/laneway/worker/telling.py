@@ -83,12 +83,15 @@ class _Teller:
 
     def started(self, task_id: str, task: Any, **_: Any) -> None:
         self._began[task_id] = time.perf_counter()
-        ready_at = getattr(task.request, READY_AT_HEADER, None)
+        # Once: each look for a task's request goes through a thread's storage.
+        request = task.request
+        ready_at = getattr(request, READY_AT_HEADER, None)
         wait = max(0.0, time.time() - ready_at) if isinstance(ready_at, int | float) else None
-        self._tell("started", task.request, task.name, wait=wait)
+        self._tell("started", request, task.name, wait=wait)
 
     def succeeded(self, sender: Any, **_: Any) -> None:
-        self._tell("succeeded", sender.request, sender.name, runtime=self._runtime(sender.request))
+        request = sender.request
+        self._tell("succeeded", request, sender.name, runtime=self._runtime(request))
 
     def failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
         if isinstance(exception, Reject | Ignore):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from amqp.serialization import decode_properties_basic
+from laneway.worker.direct import properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,8 +104,7 @@ class Delivery:
         Raises:
             Exception: the bytes are no properties; of any kind, for the decoder is py-amqp's.
         """
-        properties: dict[str, Any] = decode_properties_basic(self.raw_properties, 0)[0]
-        return properties
+        return properties.decode(self.raw_properties)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Seconds that a finished job's acknowledgement may wait for others to go with.
 LONGEST_ACK_WAIT: Final = 0.05
 _RECV_BYTES: Final = 256 * 1024
+#: Jobs between two looks for more while some are held: each look is a system call or two.
+_LOOK_EVERY: Final = 4
 #: Seconds that the broker may take to answer a cancel.
 _ANSWER: Final = 10.0
 
@@ -86,7 +88,8 @@ class Intake:
         """
         self._subscriptions += 1
         tag = f"{self._queue}.{self._slot.pid}.{self._subscriptions}"
-        self._batch = max(1, prefetch // 4)
+        # Half: while the other half runs, the broker sends as much again.
+        self._batch = max(1, prefetch // 2)
         self._slot.prefetch = prefetch
         with self._writing():
             # Quorum queues fix it when a consumer starts, so each change is a new subscription.
@@ -162,8 +165,8 @@ class Intake:
         if not self._held:
             self.settle()
             self._receive(wait)
-        elif len(self._held) < self._batch:
-            # Nothing unread may wait behind a job that turns out to be long.
+        elif (left := len(self._held)) < self._batch and left % _LOOK_EVERY == 0:
+            # Little may wait unread behind a job that turns out to be long.
             self._receive(0)
         with self._lock:
             if not self._held:

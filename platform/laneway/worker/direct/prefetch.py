@@ -13,6 +13,11 @@ from typing import Final
 #: by jobs of 5 ms, an urgent job waits for what is held then: with 128, 64 and 32 the p95 of that
 #: wait was 294, 110 and 21 ms, at 10,700, 9,300 and 8,200 no-ops a second.
 MOST_HELD: Final = 32
+#: Seconds of a job that by itself hides the way to the broker and back: with one held behind it the
+#: process never waits, and more would only make urgent jobs wait.
+_HIDES_THE_WAY: Final = 0.003
+#: What is wanted then; with the margin the job that runs and one more.
+_TWO: Final = 3
 #: Jobs that must have been seen before more than one is held.
 _SEEN_BEFORE_TRUST: Final = 8
 # A job longer than the whole budget is believed at once, for too much held breaks a promise. Others
@@ -63,4 +68,5 @@ class Prefetch:
     def _wanted(self, expected: float) -> int:
         if self._seen < _SEEN_BEFORE_TRUST or expected <= 0:
             return 1
-        return max(1, min(MOST_HELD, 1 + int(self.budget / expected)))
+        most = _TWO if expected >= _HIDES_THE_WAY else MOST_HELD
+        return max(1, min(most, 1 + int(self.budget / expected)))
