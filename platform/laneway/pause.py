@@ -70,7 +70,12 @@ def pause(connection: kombu.Connection, queue: str) -> None:
         _require(channel, queue)
         said = f"{queue} is paused; 'laneway queues resume {queue}' ends it"
         # (2 is persistent: the pause outlives the broker's restart.)
-        message = channel.prepare_message(said, properties={"delivery_mode": 2})
+        message = channel.prepare_message(
+            said,
+            content_type="text/plain",
+            content_encoding="utf-8",
+            properties={"delivery_mode": 2},
+        )
         channel.basic_publish_confirm(message, exchange="", routing_key=pause_mark(queue))
 
 
