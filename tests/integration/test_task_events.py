@@ -116,7 +116,8 @@ def comparable(events: list[dict[str, Any]], pid: int) -> list[dict[str, Any]]:
         if kept.get("expires"):
             kept["expires"] = kept["expires"][:4], kept["expires"][-6:]
         if kept.get("traceback"):
-            kept["traceback"] = kept["traceback"].splitlines()[-1]
+            # (A limit of 1 is 1.0 once it has been in shared memory.)
+            kept["traceback"] = kept["traceback"].splitlines()[-1].replace("(1.0,)", "(1,)")
         found.append(kept)
     return found
 
