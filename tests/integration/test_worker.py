@@ -375,3 +375,21 @@ def test_sigterm_finishes_what_runs(
         left = [one for one in waiting if one.id not in ended]
         assert left
         assert [one.get(timeout=60) for one in left] == [1] * len(left)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct"])
+def test_an_idle_worker_writes_nothing_into_the_brokers_log(
+    broker: Any, env: dict[str, str], pool: str
+) -> None:
+    """Once a second it looks whether its queue is paused."""
+    if broker.private is None:
+        pytest.skip("the log of a given broker is not ours to read")
+    logs = broker.private.log
+    with WorkerProcess("low", env, "--pool", pool):
+        time.sleep(1)
+        before = logs.stat().st_size
+        time.sleep(5)
+        with logs.open("rb") as file:
+            file.seek(before)
+            said = file.read().decode(errors="replace")
+    assert [line for line in said.splitlines() if "[error]" in line or "[warning]" in line] == []

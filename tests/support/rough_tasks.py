@@ -6,10 +6,12 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from typing import Any
 
-from celery.exceptions import SoftTimeLimitExceeded
+from celery import signals
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from support.tasks import app
 
@@ -88,3 +90,21 @@ def soft() -> str:
     except SoftTimeLimitExceeded:
         return "cleaned up"
     return "slept"
+
+
+@app.task(name="rough.reject")
+def reject() -> None:
+    raise Reject("not for me", requeue=False)
+
+
+@app.task(name="rough.ignore")
+def ignore() -> None:
+    raise Ignore
+
+
+if os.environ.get("ROUGH_RECEIVED"):
+
+    @signals.task_received.connect
+    def say_received(request: Any, **_: Any) -> None:
+        said = (request.name, request.id, request.argsrepr, request.hostname)
+        print("task_received", *said, file=sys.stderr, flush=True)

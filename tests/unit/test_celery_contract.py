@@ -579,7 +579,9 @@ def test_most_backends_need_nothing_of_the_producer() -> None:
 def test_the_steps_of_celerys_consumer_are_those_we_know() -> None:
     """A new step would be missing from our list; it must be taken in or left out on purpose."""
     ours = [
-        step.replace("laneway.worker.remote_control:Remote", "celery.worker.consumer.control:")
+        step.replace(
+            "laneway.worker.remote_control:Remote", "celery.worker.consumer.control:"
+        ).replace("laneway.worker.heart", "celery.worker.consumer.heart")
         for step in JobConsumer.Blueprint.default_steps
         if not step.endswith(":PauseWatch")
     ]

@@ -39,8 +39,13 @@ def test_each_vhost_has_its_own_queues(make_policy: MakePolicy) -> None:
     policy = make_policy(high="", vault='[broker]\nvhost = "secure"\n')
     jobs = {q.name for q in desired_topology(policy, QUORUM, "jobs").queues}
     secure = {q.name for q in desired_topology(policy, QUORUM, "secure").queues}
-    assert jobs - secure == {"default", "high"}
-    assert secure - jobs == {"vault"}
+    assert jobs - secure == {
+        "default",
+        "high",
+        "laneway.paused.default",
+        "laneway.paused.high",
+    }
+    assert secure - jobs == {"vault", "laneway.paused.vault"}
     assert jobs & secure == {DEAD_INBOX, LETTER_STREAM, AUDIT_STREAM}
 
 
@@ -85,7 +90,7 @@ def test_nothing_is_ever_dropped(make_policy: MakePolicy, profile: Any) -> None:
             assert definition == {"max-age": "30D"}
             continue
         assert definition["overflow"] == "reject-publish"
-        if queue.name == DEAD_INBOX:
+        if queue.name == DEAD_INBOX or queue.name.startswith("laneway.paused."):
             assert "max-length" not in definition
             assert definition.get("delivery-limit") == (
                 -1 if profile.default_delivery_limit else None

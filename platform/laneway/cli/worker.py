@@ -42,6 +42,9 @@ ORPHAN_GRACE: Final = 10.0
     envvar="LANEWAY_HEALTH",
     help="Answer /livez, /readyz and /metrics here.",
 )
+@click.option(
+    "-E", "--events", is_flag=True, default=None, help="Send task events, which Flower shows."
+)
 @click.option("--owner-pipe", is_flag=True, hidden=True)
 def worker(
     queue: str,
@@ -53,6 +56,7 @@ def worker(
     form: str,
     log_level: str,
     health: str | None,
+    events: bool | None,
     owner_pipe: bool,
 ) -> int:
     """Run the worker of one queue.
@@ -72,7 +76,13 @@ def worker(
     application = load_app(app)
     application.facts.listen(logger)
     return run_worker(
-        application, queue, concurrency=concurrency, pool=pool, hostname=hostname, health=health
+        application,
+        queue,
+        concurrency=concurrency,
+        pool=pool,
+        hostname=hostname,
+        health=health,
+        events=events,
     )
 
 

@@ -11,6 +11,7 @@ from laneway.topology.desired import (
     Topology,
     desired_topology,
     digest_exchange,
+    pause_mark,
 )
 from laneway.topology.plan import Plan, make_plan
 
@@ -33,4 +34,5 @@ __all__ = [
     "JOBS_EXCHANGE",
     "LETTER_STREAM",
     "digest_exchange",
+    "pause_mark",
 ]

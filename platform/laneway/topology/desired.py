@@ -5,6 +5,7 @@
     publish ──> jobs ──> high, default, low          (topic; the routing key is the queue's name)
     publish with a delay ──> celery_delayed_27..0 ──> celery_delayed_delivery ──> jobs
     expired, rejected, delivery limit ──> dead ──> dead.inbox      (fanout, quorum)
+    a pause ──> laneway.paused.<queue>               (quorum; a message while it is paused)
     envelopes of dead letters ──> dead.letters; what was done with them ──> dead.audit   (streams)
 
 The streams are bound to nothing: they are written by the default exchange with their name as the
@@ -44,9 +45,11 @@ AUDIT_STREAM: Final = "dead.audit"
 #: How long dead letters are kept. By age only: a limit by size silently drops confirmed letters.
 LETTER_RETENTION: Final = "30D"
 
+_PAUSED: Final = "laneway.paused."
 _DIGEST_PREFIX: Final = "laneway.topology."
 _DIGEST_DIGITS: Final = 16
 _STREAM: Final = {"x-queue-type": "stream"}
+_REFUSE: Final[dict[str, Any]] = {"overflow": "reject-publish"}
 _QUORUM: Final = {"x-queue-type": "quorum"}
 
 
@@ -92,6 +95,7 @@ def desired_topology(policy: Policy, profile: Profile, vhost: VhostKind) -> Topo
             QueuePart(name=DEAD_INBOX, arguments=_QUORUM),
             QueuePart(name=LETTER_STREAM, arguments=_STREAM),
             QueuePart(name=AUDIT_STREAM, arguments=_STREAM),
+            *(QueuePart(name=pause_mark(q.name), arguments=_QUORUM) for q in queues),
             *(QueuePart(name=q.name, arguments=profile.queue_arguments()) for q in queues),
         ),
         bindings=(
@@ -100,6 +104,7 @@ def desired_topology(policy: Policy, profile: Profile, vhost: VhostKind) -> Topo
         ),
         policies=(
             *_own_policies(profile),
+            *(_policy(pause_mark(queue.name), _endless(profile)) for queue in queues),
             *(
                 _policy(queue.name, _queue_definition(queue, profile))
                 for queue in sorted(queues, key=lambda q: q.name)
@@ -117,6 +122,11 @@ def digest_exchange(digest: str) -> str:
 def is_digest_exchange(name: str) -> bool:
     """Whether :func:`digest_exchange` made this name."""
     return name.startswith(_DIGEST_PREFIX)
+
+
+def pause_mark(queue: str) -> str:
+    """The queue that holds a message while ``queue`` is paused."""
+    return f"{_PAUSED}{queue}"
 
 
 def queue_bindings(queue: str) -> Iterator[BindingPart]:
@@ -139,13 +149,15 @@ def late_binding(queue: str) -> BindingPart:
 
 def _own_policies(profile: Profile) -> Iterator[PolicyPart]:
     # They also keep a policy for all queues (".*") of somebody else away from these.
-    refuse = {"overflow": "reject-publish"}
-    # Reading the inbox again and again must never lose what is in it.
-    unlimited = {"delivery-limit": -1} if profile.default_delivery_limit else {}
-    yield _policy(DEAD_INBOX, refuse | unlimited)
+    yield _policy(DEAD_INBOX, _endless(profile))
     yield _policy(LETTER_STREAM, {"max-age": LETTER_RETENTION})
     yield _policy(AUDIT_STREAM, {"max-age": LETTER_RETENTION})
-    yield PolicyPart(name="laneway.delays", pattern=r"^celery_delayed_[0-9]+$", definition=refuse)
+    yield PolicyPart(name="laneway.delays", pattern=r"^celery_delayed_[0-9]+$", definition=_REFUSE)
+
+
+def _endless(profile: Profile) -> dict[str, Any]:
+    """Of a queue that gives up nothing: reading it again and again loses nothing either."""
+    return _REFUSE | ({"delivery-limit": -1} if profile.default_delivery_limit else {})
 
 
 def _policy(queue: str, definition: dict[str, Any]) -> PolicyPart:

@@ -10,6 +10,7 @@ from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
 from laneway.worker.direct import DirectPool
+from laneway.worker.heart import FromThread
 from laneway.worker.telling import tell_quarantined
 from laneway.worker.topology_check import look_before_consuming
 
@@ -40,7 +41,7 @@ class JobConsumer(Consumer):
         default_steps: ClassVar[list[str]] = [
             "celery.worker.consumer.connection:Connection",
             "celery.worker.consumer.events:Events",
-            "celery.worker.consumer.heart:Heart",
+            "laneway.worker.heart:Heart",
             "laneway.worker.remote_control:RemoteControl",
             "celery.worker.consumer.tasks:Tasks",
             "laneway.worker.pause_watch:PauseWatch",
@@ -50,6 +51,8 @@ class JobConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
+        if isinstance(self.pool, DirectPool):
+            self.pool.eventer = FromThread(self)
 
     def connect(self) -> kombu.Connection:
         """Connect, and look whether the queue and what catches its dead letters are there.
@@ -87,9 +90,18 @@ class JobConsumer(Consumer):
             return self.pool.consuming
         return self.app.serving in self.app.amqp.queues.consume_from
 
+    @property
+    def wants_task_events(self) -> bool:
+        """Whether the events of jobs are to be sent (``-E``, ``celery control enable_events``)."""
+        dispatcher = self.event_dispatcher
+        if dispatcher is None or not dispatcher.enabled:
+            return False
+        return not dispatcher.groups or "task" in dispatcher.groups
+
     def take_jobs(self) -> None:
         """Take jobs from now on; from any thread."""
         if isinstance(self.pool, DirectPool):
+            self.pool.send_events(self.wants_task_events)
             self.pool.consume()
         else:
             self.call_soon(self.add_task_queue, self.app.serving)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import bootsteps
@@ -18,10 +17,10 @@ from celery.utils.log import get_logger
 
 from laneway.errors import SettingsError
 from laneway.worker.direct import DirectPool
-from laneway.worker.exposition import exposition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     from laneway.worker.consumer import JobConsumer
     from laneway.worker.job_worker import JobWorker
@@ -80,6 +79,9 @@ class Health(bootsteps.StartStopStep):
         Raises:
             OSError: the port is taken.
         """
+        # Only here: the processes are forked, and a worker without an address needs none of it.
+        from http.server import ThreadingHTTPServer  # noqa: PLC0415 (see above)
+
         assert w.health_address is not None
         self._server = ThreadingHTTPServer(w.health_address, _handler(w))
         self._server.daemon_threads = True
@@ -99,6 +101,10 @@ class Health(bootsteps.StartStopStep):
 
 
 def _handler(worker: JobWorker) -> type[BaseHTTPRequestHandler]:
+    from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 (see Health.start)
+
+    from laneway.worker.exposition import exposition  # noqa: PLC0415 (see Health.start)
+
     def checked(check: Callable[[JobWorker], list[str]]) -> tuple[int, str, bytes]:
         problems = check(worker)
         words = "\n".join(problems) if problems else "ok"

@@ -93,6 +93,13 @@ class JobWorker(Worker):
                 facts.leave(parents)
                 facts.listen(Counting(tallies[1 + index]))
 
+        def share_memory(**_: Any) -> None:
+            # Only before the first: what a later process is to share is frozen already.
+            signals.worker_before_create_process.disconnect(dispatch_uid=_UID)
+            direct.freeze_what_is_loaded()
+
+        signals.worker_before_create_process.disconnect(dispatch_uid=_UID)
+        signals.worker_before_create_process.connect(share_memory, weak=False, dispatch_uid=_UID)
         signals.worker_process_init.disconnect(dispatch_uid=_UID)
         signals.worker_process_init.connect(count_in_child, weak=False, dispatch_uid=_UID)
 
@@ -102,7 +109,10 @@ class JobWorker(Worker):
         It is what all processes of the worker were told.
         """
         own = {"queue": self.queue, "facts": self.tallies.facts()}
-        return {**super().stats(), "laneway": own}
+        found = {**super().stats(), "laneway": own}
+        if isinstance(self.pool, direct.DirectPool):
+            found["total"] = dict(self.pool.totals.by_task())
+        return found
 
     def _leave_the_telling_to_facts(self) -> None:
         """Celery's own lines about jobs say what facts say already, with results and arguments.

@@ -9,7 +9,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from celery.worker.consumer.tasks import Tasks
 
-from laneway.pause import is_paused
+from laneway.pause import PauseLook
 
 if TYPE_CHECKING:
     from laneway.worker.consumer import JobConsumer
@@ -53,8 +53,9 @@ class PauseWatch(bootsteps.StartStopStep):
         while not stop.is_set():
             try:
                 with c.app.connection_for_read() as connection:
+                    look = PauseLook(connection, queue)
                     while not stop.wait(PAUSE_POLL):
-                        self._obey(c, queue, paused=is_paused(connection, queue))
+                        self._obey(c, queue, paused=bool(look()))
             except Exception as error:  # noqa: BLE001 (a broker away is the consumer's business)
                 log.debug("pause watch: %r", error)
                 stop.wait(PAUSE_POLL)

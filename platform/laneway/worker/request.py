@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
 #: Hard and soft time limit in seconds; None is none.
 Limits = tuple[float | None, float | None]
+
+#: What stands for a text that would show what a secure job works on.
+HIDDEN: Final = "(secure)"
+#: The fields of events that do.
+_TELLING: Final = frozenset({"args", "kwargs", "result", "exception", "traceback"})
 
 
 def effective_limits(app: Any, task: Any, called: Limits) -> Limits:
@@ -44,6 +49,28 @@ class JobRequest(Request):
         # Celery sets it from the message's header before the request knows its task.
         hard, soft = limits
         self._limits = (hard, soft)
+
+    @property
+    def argsrepr(self) -> Any:
+        """The text of the arguments for logs, ``inspect`` and events; never a secure job's."""
+        return HIDDEN if self._is_secure else super().argsrepr
+
+    @property
+    def kwargsrepr(self) -> Any:
+        """The same of the keyword arguments."""
+        return HIDDEN if self._is_secure else super().kwargsrepr
+
+    @property
+    def _is_secure(self) -> bool:
+        queue = self._app.policy.queues.get(self._app.serving)
+        # Unknown is not open.
+        return queue is None or queue.secure
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 (Celery's name for it)
+        """Send a task event; of a secure job without what its code returned or raised."""
+        if self._is_secure:
+            fields |= dict.fromkeys(_TELLING & fields.keys(), HIDDEN)
+        super().send_event(type, **fields)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """The pool's report of a time limit of ``timeout`` seconds."""

@@ -63,6 +63,7 @@ def run_worker(
     pool: str | None = None,
     hostname: str | None = None,
     health: str | None = None,
+    events: bool | None = None,
 ) -> int:
     """Serve ``queue`` in this process until told to stop; return the exit status.
 
@@ -74,6 +75,7 @@ def run_worker(
         hostname: the worker's node name; ``<queue>@<host>.<pid>`` if None.
         health: ``HOST:PORT`` of ``/livez``, ``/readyz`` and ``/metrics``; ``$LANEWAY_HEALTH``, else
             nowhere.
+        events: whether to send task events; ``worker_send_task_events`` if None.
 
     Raises:
         UnknownQueue: the policy has no such queue.
@@ -86,6 +88,7 @@ def run_worker(
         pool=pool_class(pool or spec.worker.pool),
         concurrency=concurrency or spec.worker.concurrency,
         health_address=address_of_health(health),
+        task_events=events,
         quiet=True,
     )
     worker.start()

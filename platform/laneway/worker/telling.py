@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Characters of an error's text that a fact carries: a log line stays one write to a pipe.
 _REASON_LENGTH: Final = 500
+_UID: Final = "laneway.telling"
+#: By what the receiver of ``task_received`` is known.
+RECEIVED: Final = f"{_UID}.received"
 
 
 def connect(app: Laneway, queue: str, worker: str) -> None:
@@ -41,7 +44,7 @@ def connect(app: Laneway, queue: str, worker: str) -> None:
         signals.worker_shutdown: teller.stopped,
     }
     for signal, receiver in receivers.items():
-        uid = f"laneway.telling.{receiver.__name__}"
+        uid = f"{_UID}.{receiver.__name__}"
         signal.disconnect(dispatch_uid=uid)
         signal.connect(receiver, weak=False, dispatch_uid=uid)
 

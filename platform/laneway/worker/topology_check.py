@@ -9,7 +9,6 @@ from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 
 from laneway.broker import profile_of, server_version
-from laneway.broker.management import Management
 from laneway.errors import BrokerError
 from laneway.pause import is_paused
 from laneway.topology import check_bindings, check_topology
@@ -63,6 +62,9 @@ def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: 
 def _look_at_bindings(app: Any, profile: Profile, queue: str) -> list[Finding]:
     if not os.environ.get("LANEWAY_MANAGEMENT_URL"):
         return []
+    # (Brings an HTTP client, which a worker without that address need not carry.)
+    from laneway.broker.management import Management  # noqa: PLC0415 (see above)
+
     try:
         with Management(app.address, timeout=5) as management:
             return check_bindings(management, app.policy, profile, app.address, queue)

@@ -23,6 +23,7 @@ job is given back, dead-lettered or acknowledged by itself and its neighbours ar
   :mod:`.frames`; :mod:`.runner` runs one job; :mod:`.prefetch` says how much may be held ahead.
 """
 
+from laneway.worker.direct.nursery import freeze_what_is_loaded
 from laneway.worker.direct.pool import PLACE, DirectPool
 
-__all__ = ["DirectPool", "PLACE"]
+__all__ = ["DirectPool", "PLACE", "freeze_what_is_loaded"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from celery.worker import control
 from celery.worker import state as worker_state
 
 if TYPE_CHECKING:
@@ -101,6 +102,21 @@ def add_consumer(state: Any, queue: str, **_: Any) -> dict[str, str]:
     return _ok(f"consuming from {queue}")
 
 
+def enable_events(state: Any, **_: Any) -> dict[str, str]:
+    """``celery control enable_events``: send task events."""
+    return _switched(state, control.enable_events(state))
+
+
+def disable_events(state: Any, **_: Any) -> dict[str, str]:
+    """``celery control disable_events``: send no task events."""
+    return _switched(state, control.disable_events(state))
+
+
+def _switched(state: Any, answer: dict[str, str]) -> dict[str, str]:
+    state.consumer.pool.send_events(state.consumer.wants_task_events)
+    return answer
+
+
 def _ok(what: str) -> dict[str, str]:
     return {"ok": what}
 
@@ -121,6 +137,8 @@ COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "terminate": terminate,
     "cancel_consumer": cancel_consumer,
     "add_consumer": add_consumer,
+    "enable_events": enable_events,
+    "disable_events": disable_events,
     "time_limit": _cannot,
     "rate_limit": _cannot,
     "revoke_by_stamped_headers": _cannot,

@@ -35,6 +35,7 @@ class Nursery:
 
     def __init__(self, life: Life) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        freeze_what_is_loaded()
         self.pid = os.fork()
         if not self.pid:
             status = 1
@@ -82,6 +83,15 @@ class Nursery:
             os.waitpid(self.pid, 0)
 
 
+def freeze_what_is_loaded() -> None:
+    """Let what is loaded now stay in memory that is shared: the collector must not touch it.
+
+    To be called before the first fork: a collection afterwards writes into nearly every page.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def leave_stopping_to_the_parent() -> None:
     """Let no signal end this process: whole groups get them from terminals and supervisors.
 
@@ -105,9 +115,6 @@ class _Forker:
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(notice.fileno(), warn_on_full_buffer=False)
-        # What is loaded now stays in memory that is shared: the collector must not touch it.
-        gc.collect()
-        gc.freeze()
         while True:
             ready, _, _ = select.select([self._parent, ended], [], [])
             if ended in ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
@@ -11,12 +12,13 @@ from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
-from kombu.utils.imports import symbol_by_name
 
 from laneway.worker.direct import commands, slots
+from laneway.worker.direct.message import request_of
 from laneway.worker.direct.nursery import Nursery
 from laneway.worker.direct.process import JobProcess
 from laneway.worker.direct.slots import Slots
+from laneway.worker.direct.totals import Totals
 from laneway.worker.direct.watch import Watch
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ class DirectPool(BasePool):
         self.watch: Watch | None = None
         self._nursery: Nursery | None = None
         self.slots = Slots(self.limit + _SPARE)
+        #: What has begun, by task; the tasks that are known before anything forks.
+        self.totals = Totals(len(self.slots), app.tasks)
+        #: What tells this process's own task events; the consumer sets it.
+        self.eventer: Any = None
+        self._pid = os.getpid()
 
     # -- Celery's hooks ----------------------------------------------------------------------
 
@@ -158,6 +165,16 @@ class DirectPool(BasePool):
         if self.watch is not None:
             self.watch.order(slots.HALT)
 
+    def send_events(self, on: bool) -> None:
+        """Let the processes send task events from now on, or no more."""
+        if self.watch is not None:
+            self.watch.send_events(on)
+
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return sum(slot.running for slot in self.slots)
+
     def _live(self, index: int, parent: socket.socket) -> None:
         queue = self.app.serving
         assert queue is not None
@@ -167,6 +184,8 @@ class DirectPool(BasePool):
             self.hostname,
             self.slots[index],
             parent,
+            totals=self.totals[index],
+            worker_pid=self._pid,
             max_jobs=self.options.get("maxtasksperchild"),
             max_memory=self.options.get("max_memory_per_child"),
         ).run()
@@ -184,13 +203,16 @@ class DirectPool(BasePool):
 
     def _conclude(self, ended: Ended, *, broker_gives_it_again: bool) -> Verdict | None:
         verdicts: list[Verdict] = []
-        task = self.app.tasks[ended.task]
-        request = symbol_by_name(task.Request)(
-            _Message(ended),
-            app=self.app,
-            hostname=self.hostname,
-            task=task,
-            decoded=True,
+        known = dict(ended.request or {})
+        # The limits were kept already.
+        known.pop("timelimit", None)
+        request = request_of(
+            self.app,
+            self.hostname,
+            ended.task_id,
+            ended.task,
+            known,
+            eventer=self.eventer,
             on_ack=lambda *_: verdicts.append("ack"),
             on_reject=lambda _log, _errors, requeue: verdicts.append(
                 "requeue" if requeue else "dead-letter"
@@ -205,6 +227,7 @@ class DirectPool(BasePool):
             case _ if broker_gives_it_again or ended.request is None:
                 # Without the message nothing can be published again: the broker has it.
                 request.tell_lost()
+                request.send_event("task-rejected", requeue=True)
                 return "requeue"
             case _:
                 request.on_failure(_lost(ended))
@@ -221,22 +244,3 @@ def _lost(ended: Ended) -> ExceptionInfo:
         raise WorkerLostError(f"the process {ended.pid} ended with {how}")
     except WorkerLostError:
         return ExceptionInfo()
-
-
-class _Message:
-    """What Celery's request wants to know of a message, from what the process reported."""
-
-    def __init__(self, ended: Ended) -> None:
-        request = dict(ended.request or {})
-        embed = {key: request.get(key) for key in ("callbacks", "errbacks", "chain", "chord")}
-        self.delivery_info = request.get("delivery_info") or {}
-        self.payload = (request.pop("args", []), request.pop("kwargs", {}), embed)
-        self.body = self.payload
-        self.properties = {
-            "priority": self.delivery_info.get("priority"),
-            "reply_to": request.get("reply_to"),
-            "correlation_id": request.get("correlation_id"),
-        }
-        self.headers = {**request, "task": ended.task, "id": ended.task_id}
-        # The limits were kept already.
-        self.headers.pop("timelimit", None)

@@ -27,7 +27,8 @@ from laneway.worker.direct.intake import Intake
 from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
 from laneway.worker.direct.runner import Runner
-from laneway.worker.telling import tell_quarantined
+from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
+from laneway.worker.telling import RECEIVED, tell_quarantined
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from laneway.worker.direct.frames import Delivery
     from laneway.worker.direct.runner import Job, Verdict
     from laneway.worker.direct.slots import Slot
+    from laneway.worker.direct.totals import Total
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ _ORPHAN_GRACE: Final = 1.0
 #: Seconds after which the parent is told everything of the job that runs.
 _REPORT_AFTER: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
+#: Seconds that a process that leaves waits for the broker to take its last task events.
+_LAST_EVENTS: Final = 2.0
 #: Times the budget: what is held beyond it, because jobs turned out to be longer, is given back.
 _TOO_MUCH: Final = 1.5
 
@@ -64,6 +68,8 @@ class JobProcess:
         hostname: the worker's node name.
         slot: this process's record.
         parent: the socket to the parent, datagrams of JSON.
+        totals: where it counts what has begun.
+        worker_pid: the process that Celery's events name.
         max_jobs: jobs after which it leaves; None is never.
         max_memory: KiB of resident memory after which it leaves; None is never.
     """
@@ -76,12 +82,16 @@ class JobProcess:
         slot: Slot,
         parent: socket.socket,
         *,
+        totals: Total,
+        worker_pid: int,
         max_jobs: int | None,
         max_memory: int | None,
     ) -> None:
         self._app = app
         self._queue = queue
         self._hostname = hostname
+        self._totals = totals
+        self._worker_pid = worker_pid
         self._slot = slot
         self._parent = parent
         self._max_jobs = max_jobs
@@ -92,6 +102,7 @@ class JobProcess:
         self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
         self._runner = Runner(app, hostname)
         self._intake: Intake | None = None
+        self._events: TaskEvents | None = None
         self._job: Job | None = None
         self._interruptible = False
         self._ending = threading.Lock()
@@ -105,6 +116,8 @@ class JobProcess:
         process_initializer(self._app, self._hostname)
         # Again: Celery has just put the defaults back.
         leave_stopping_to_the_parent()
+        # It is told here without the request that Celery's receivers want.
+        signals.task_received.disconnect(dispatch_uid=RECEIVED)
         signal.signal(signal.SIGUSR1, self._on_soft_limit)
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
@@ -120,6 +133,7 @@ class JobProcess:
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         slot.state = slots.LEAVING
+        self._close_events()
         signals.worker_process_shutdown.send(sender=self._hostname, pid=os.getpid(), exitcode=0)
 
     # -- the main thread ---------------------------------------------------------------------
@@ -190,7 +204,7 @@ class JobProcess:
             seconds = too_early(job.request.get("eta"))
             if seconds:
                 put_off(self._app, self._queue, delivery, seconds)
-            if seconds or self._runner.refused_before_run(job):
+            if seconds or self._runner.refused_before_run(job, self._eventer()):
                 intake.finish(delivery.tag)
                 return
         except PublishError as error:
@@ -236,12 +250,15 @@ class JobProcess:
             hard=job.hard_limit,
             soft=job.soft_limit,
         )
+        self._totals.note(job.task_name)
+        request = self._announce(job)
         self._job = job
         # If the end of the job is interrupted, it runs again rather than never.
         verdict: Verdict = "requeue"
+        traced: Any = None
         try:
             self._interruptible = job.soft_limit > 0
-            verdict = self._runner.run(job)
+            verdict, traced = self._runner.run(job)
             self._interruptible = False
         except SoftTimeLimitExceeded:
             # It came when the task's own code had ended already.
@@ -250,6 +267,7 @@ class JobProcess:
             # Not by unwinding: a connection that is closed gives back, and charges, everything.
             # (Its words are left out: they can be the job's.)
             log.error("%s ends its process: %s", job.task_name, type(error).__name__)  # noqa: TRY400
+            self._close_events()
             logging.shutdown()
             code = error.code if isinstance(error, SystemExit) else None
             os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
@@ -263,9 +281,36 @@ class JobProcess:
             intake.refuse(delivery.tag, requeue=verdict == "requeue")
         with self._ending:
             took = slot.end()
+        if request is not None and traced is not None:
+            tell_ended(request, traced)
         self._jobs += 1
         self._learn(intake, took)
         self._retire = self._is_used_up()
+
+    def _announce(self, job: Job) -> Any:
+        """Tell those who want to know it that the job begins; its request, None if nobody does."""
+        if not (self._slot.events or signals.task_received.receivers):
+            return None
+        eventer = self._eventer()
+        request = self._runner.request_of(job, eventer)
+        signals.task_received.send(sender=self, request=request)
+        if eventer is None:
+            return None
+        tell_received(request)
+        request.send_event("task-started")
+        return request
+
+    def _eventer(self) -> TaskEvents | None:
+        """What sends task events; None while nobody wants them."""
+        if not self._slot.events:
+            return None
+        if self._events is None:
+            self._events = TaskEvents(self._app, self._hostname, self._worker_pid)
+        return self._events
+
+    def _close_events(self) -> None:
+        if self._events is not None:
+            self._events.close(_LAST_EVENTS)
 
     def _learn(self, intake: Intake, took: float) -> None:
         prefetch = self._prefetch

@@ -15,11 +15,13 @@ from celery.worker import state as worker_state
 from kombu.compression import decompress
 from kombu.utils import json as kombu_json
 
+from laneway.worker.direct.message import request_of
 from laneway.worker.request import effective_limits
 
 if TYPE_CHECKING:
     from laneway.app import Laneway
     from laneway.worker.direct.frames import Delivery
+    from laneway.worker.direct.task_events import TaskEvents
 
 #: What the broker is told of a delivery.
 Verdict = Literal["ack", "dead-letter", "requeue"]
@@ -108,7 +110,7 @@ class Runner:
         hard, soft = effective_limits(self._app, task, (given[0], given[1]))
         return hard or 0.0, soft or 0.0
 
-    def refused_before_run(self, job: Job) -> bool:
+    def refused_before_run(self, job: Job, eventer: TaskEvents | None = None) -> bool:
         """Whether the job was revoked or has expired; told and stored like Celery does it."""
         expires = job.request.get("expires")
         revoked = worker_state.revoked
@@ -116,6 +118,10 @@ class Runner:
         if not expired and (not len(revoked) or job.id not in revoked):
             return False
         context = Context(job.request)
+        if eventer is not None:
+            self.request_of(job, eventer).send_event(
+                "task-revoked", terminated=False, signum=None, expired=expired
+            )
         job.task.backend.mark_as_revoked(
             job.id,
             "expired" if expired else "revoked",
@@ -127,8 +133,14 @@ class Runner:
         )
         return True
 
-    def run(self, job: Job) -> Verdict:
-        """Run the job to its end; what the broker is to be told.
+    def request_of(self, job: Job, eventer: TaskEvents | None) -> Any:
+        """Celery's request of the job, for those who listen to its signals and events."""
+        return request_of(
+            self._app, self._hostname, job.id, job.task_name, job.request, eventer=eventer
+        )
+
+    def run(self, job: Job) -> tuple[Verdict, Any]:
+        """Run the job to its end; what the broker is to be told, and what Celery's tracer said.
 
         Raises:
             BaseException: what must end the process (``SystemExit`` and its like).
@@ -140,12 +152,14 @@ class Runner:
                 job.task_name, task, self._app.loader, self._hostname, app=self._app
             )
         try:
-            _value, info, _runtime, _text = task.__trace__(
-                job.id, job.args, job.kwargs, job.request
-            )
+            traced = task.__trace__(job.id, job.args, job.kwargs, job.request)
         except Reject as error:
-            return "requeue" if error.requeue else "dead-letter"
-        return _verdict(info)
+            return ("requeue" if error.requeue else "dead-letter"), None
+        verdict = _verdict(traced[1])
+        if verdict == "dead-letter" and traced[1].state == states.REJECTED:
+            # Celery's tracer leaves storing and telling it to the parent of its pool.
+            self.request_of(job, None).on_failure(traced[0], return_ok=True)
+        return verdict, traced
 
 
 def _verdict(info: Any) -> Verdict:

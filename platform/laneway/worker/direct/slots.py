@@ -40,6 +40,8 @@ class Slot(ctypes.Structure):
         ("state", ctypes.c_uint8),
         # how often the parent has said something (written by the parent)
         ("said", ctypes.c_uint32),
+        # 1 if it is to send task events (written by the parent)
+        ("events", ctypes.c_uint8),
         # 1 while bytes are on their way to the broker: nobody else may write to the connection
         ("writing", ctypes.c_uint8),
         # the message that runs was delivered before
@@ -73,6 +75,7 @@ class Slot(ctypes.Structure):
     order: int
     state: int
     said: int
+    events: int
     writing: int
     redelivered: int
     turn: int
@@ -121,10 +124,10 @@ class Slot(ctypes.Structure):
         return took
 
     def clear(self) -> None:
-        """Make ready for another process; what was counted goes on counting."""
-        kept = self.done, self.busy_seconds
+        """Make ready for another process; what was counted and what is wanted stays."""
+        kept = self.done, self.busy_seconds, self.events
         ctypes.memset(ctypes.byref(self), 0, ctypes.sizeof(self))
-        self.done, self.busy_seconds = kept
+        self.done, self.busy_seconds, self.events = kept
 
 
 class Slots:

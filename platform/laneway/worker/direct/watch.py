@@ -166,6 +166,12 @@ class Watch:
                 if member.present and member.slot.order != slots.LEAVE:
                     member.order(order)
 
+    def send_events(self, on: bool) -> None:
+        """Let all processes, and those that come later, send task events; or no more."""
+        with self._lock:
+            for member in self.members:
+                member.slot.events = on
+
     @property
     def consuming(self) -> bool:
         """Whether the processes are to take jobs."""
