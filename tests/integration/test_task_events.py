@@ -234,6 +234,26 @@ def test_events_of_secure_jobs_show_nothing_of_them(
     assert {one["args"] for one in told if one["type"] == "task-received"} == {"(secure)"}
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_inspect_shows_nothing_of_secure_jobs(
+    app: Laneway, env: dict[str, str], topology: BrokerAddress, pool: str
+) -> None:
+    with (
+        worker_of(env, pool, queue="secure"),
+        app.connection_for_write(topology.kombu_urls("secure")) as connection,
+    ):
+        job = app.send_task("vault.ponder", ("hunter2", 8))
+        inspect = app.control.inspect(timeout=2, connection=connection)
+
+        def seen() -> list[dict[str, Any]]:
+            found = [one for jobs in (inspect.active() or {}).values() for one in jobs]
+            return [one for one in found if one["args"] is not None]
+
+        (shown,) = until(seen, "inspect active shows it")
+        assert (shown["id"], shown["args"]) == (job.id, "(secure)")
+        assert "hunter2" not in repr(shown)
+
+
 def test_the_last_events_are_sent_before_the_process_leaves(
     app: Laneway, env: dict[str, str], topology: BrokerAddress
 ) -> None:

@@ -28,6 +28,7 @@ from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
 from laneway.worker.direct.runner import Runner
 from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
+from laneway.worker.request import HIDDEN
 from laneway.worker.telling import RECEIVED, tell_quarantined
 
 if TYPE_CHECKING:
@@ -401,6 +402,8 @@ class JobProcess:
         job = self._job
         if job is not None and self._slot.turn == turn:
             request = {key: value for key, value in job.request.items() if key != "properties"}
+            if self._app.policy.queue(self._queue).secure:
+                request |= {"argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
             self._tell({"turn": turn, "request": request})
 
     def _stop_orphan(self, turn: int) -> None:
