@@ -238,16 +238,15 @@ def test_events_of_secure_jobs_show_nothing_of_them(
 def test_inspect_shows_nothing_of_secure_jobs(
     app: Laneway, env: dict[str, str], topology: BrokerAddress, pool: str
 ) -> None:
-    with (
-        worker_of(env, pool, queue="secure"),
-        app.connection_for_write(topology.kombu_urls("secure")) as connection,
-    ):
+    operator = make_app(topology)
+    # Control messages go to the virtual host of the queue that an application serves.
+    operator.serve("secure")
+    with worker_of(env, pool, queue="secure"):
         job = app.send_task("vault.ponder", ("hunter2", 8))
-        inspect = app.control.inspect(timeout=2, connection=connection)
 
         def seen() -> list[dict[str, Any]]:
-            found = [one for jobs in (inspect.active() or {}).values() for one in jobs]
-            return [one for one in found if one["args"] is not None]
+            answers = operator.control.inspect(timeout=2).active() or {}
+            return [one for jobs in answers.values() for one in jobs if one["args"] is not None]
 
         (shown,) = until(seen, "inspect active shows it")
         assert (shown["id"], shown["args"]) == (job.id, "(secure)")
