@@ -23,6 +23,7 @@
     │   ├── PublishTimeout
     │   └── BatchIncomplete
     ├── BrokerError              managing or reading the broker failed
+    ├── DeadLettered             the result of a job that the broker gave up
     └── WorkerError              a worker cannot start as asked
 
 A leaf is its docstring; the message says what was expected, what was got and what to do.
@@ -169,6 +170,29 @@ class BatchIncomplete(PublishError):
 
 class BrokerError(LanewayError):
     """The broker or its management interface cannot do what was asked."""
+
+
+class DeadLettered(LanewayError):
+    """The result of a job that the broker gave up: it expired, was rejected, or died too often.
+
+    Attributes:
+        cause: what failures of one kind have in common.
+        letter: the id of its dead letter, by which it can be shown and replayed.
+    """
+
+    def __init__(self, message: str, cause: str | None = None, letter: str | None = None) -> None:
+        # All of them: a result backend keeps the arguments, and makes the error anew of them.
+        super().__init__(message, cause, letter)
+        self.cause = cause
+        self.letter = letter
+
+    def __str__(self) -> str:
+        said = [str(self.args[0])]
+        if self.cause is not None:
+            said.append(f"cause {self.cause}")
+        if self.letter is not None:
+            said.append(f"dead letter {self.letter}")
+        return "; ".join(said)
 
 
 class WorkerError(LanewayError):

@@ -20,6 +20,8 @@ kind                    told when (and by whom)
 ``worker_ready``        a worker consumes its queue
 ``worker_stopped``      a worker left
 ``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
+``control_ready``       a control process began to work
+``control_stopped``     a control process left
 ``topology_drift``      what stands on the broker is not what the policy says
 ======================  =========================================================================
 
@@ -57,6 +59,8 @@ FactKind = Literal[
     "worker_stopped",
     "paused",
     "resumed",
+    "control_ready",
+    "control_stopped",
     "topology_drift",
 ]
 

@@ -15,10 +15,11 @@ from laneway import settings
 from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
+from laneway.probes import address_of_health
 from laneway.queues import POOL_CAN
 from laneway.worker import direct, telling
 from laneway.worker.grace import keep_grace
-from laneway.worker.health import Health, address_of_health
+from laneway.worker.health import Health
 from laneway.worker.tally import Counting, Tallies
 
 #: Processes that may be added while the worker runs.
