@@ -7,6 +7,7 @@ from laneway.topology.desired import (
     DEAD_EXCHANGE,
     DEAD_INBOX,
     JOBS_EXCHANGE,
+    LETTER_RETENTION,
     LETTER_STREAM,
     Topology,
     desired_topology,
@@ -31,6 +32,7 @@ __all__ = [
     "DEAD_EXCHANGE",
     "DEAD_INBOX",
     "JOBS_EXCHANGE",
+    "LETTER_RETENTION",
     "LETTER_STREAM",
     "digest_exchange",
 ]

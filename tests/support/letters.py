@@ -1,0 +1,86 @@
+"""Dead letters and their messages, made for tests."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import amqp
+
+from laneway.deadletter import postbox
+from laneway.deadletter.cause import cause_of
+from laneway.deadletter.letter import REPLAYS_HEADER, Letter, Original, letter_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from laneway import Laneway
+    from laneway.broker.address import VhostKind
+
+
+def properties(task_id: str, *, replays: int = 0, task: str = "plain.add", **more: Any) -> bytes:
+    """The properties of a job's message; ``headers`` come on top of the usual ones."""
+    headers = {
+        "lang": "py",
+        "task": task,
+        "id": task_id,
+        "retries": 3,
+        "timelimit": [None, None],
+        "argsrepr": "(1, 2)",
+        "kwargsrepr": "{}",
+        "laneway_queue": "default",
+        "laneway_ready_at": 1.5,
+        **({REPLAYS_HEADER: replays} if replays else {}),
+        **more.pop("headers", {}),
+    }
+    given = {
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
+        "delivery_mode": 2,
+        "priority": 7,
+        "correlation_id": task_id,
+        "reply_to": "answers",
+        "timestamp": 1_700_000_000,
+        **more,
+    }
+    data = amqp.Message(application_headers=headers, **given)._serialize_properties()
+    assert isinstance(data, bytes)
+    return data
+
+
+def letter(task_id: str, replays: int = 0, **given: Any) -> Letter:
+    """A letter of a job; the fields of ``Letter`` as wanted."""
+    task = given.get("task", "plain.add")
+    queue = given.get("queue", "default")
+    fields: dict[str, Any] = {
+        "id": letter_id(task_id, replays),
+        "queue": queue,
+        "outcome": "failed",
+        "cause": cause_of(task, "ValueError", "plain:add"),
+        "at": 1_700_000_000.0,
+        "by": "worker",
+        "task": task,
+        "task_id": task_id,
+        "root_id": task_id,
+        "priority": 7,
+        "error_type": "ValueError",
+        "message": "no funds",
+        "replays": replays,
+        "original": Original(
+            exchange="jobs",
+            routing_key=queue,
+            properties=properties(task_id, replays=replays, task=task or ""),
+            body=json.dumps([[1, 2], {"order": 7}, {"chain": None}]).encode(),
+        ),
+    }
+    return Letter(**{**fields, **given})
+
+
+def post_many(app: Laneway, letters: Iterable[Letter], vhost: VhostKind = "jobs") -> int:
+    """Post letters one behind the other."""
+    count = 0
+    with app.batch() as batch:
+        for one in letters:
+            batch.add(vhost, one.id, "", one.queue, 0, postbox.letter_message(one))
+            count += 1
+    return count
