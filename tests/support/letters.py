@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import amqp
 
+from laneway.connect import connection_to
 from laneway.deadletter import postbox
+from laneway.deadletter.audit import Entry
 from laneway.deadletter.cause import cause_of
 from laneway.deadletter.letter import REPLAYS_HEADER, Letter, Original, letter_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from laneway import Laneway
     from laneway.broker.address import VhostKind
@@ -84,3 +89,62 @@ def post_many(app: Laneway, letters: Iterable[Letter], vhost: VhostKind = "jobs"
             batch.add(vhost, one.id, "", one.queue, 0, postbox.letter_message(one))
             count += 1
     return count
+
+
+class PlayedWorker(threading.Thread):
+    """Takes replayed jobs from a queue and ends them as a worker would; use as a context manager.
+
+    Args:
+        app: publishes what became of them.
+        queue: the queue.
+        succeeds: whether a job of this id succeeds.
+        vhost: the virtual host of the queue.
+    """
+
+    def __init__(
+        self,
+        app: Laneway,
+        queue: str = "default",
+        *,
+        succeeds: Callable[[str], bool] = lambda _id: True,
+        vhost: VhostKind = "jobs",
+    ) -> None:
+        super().__init__(daemon=True)
+        self._app, self._queue, self._vhost = app, queue, vhost
+        self._succeeds = succeeds
+        self._ending = threading.Event()
+        #: The ids of the jobs that it took, in order.
+        self.taken: list[str] = []
+
+    def __enter__(self) -> PlayedWorker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self.join()
+
+    def run(self) -> None:
+        with connection_to(self._app.address, self._vhost) as connection:
+            channel = connection.channel()
+            channel.basic_qos(0, 100, False)
+            channel.basic_consume(self._queue, callback=lambda m: self._end(channel, m))
+            while not self._ending.is_set():
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.1)
+
+    def _end(self, channel: Any, message: Any) -> None:
+        headers = message.headers
+        task_id, replays = headers["id"], headers.get(REPLAYS_HEADER, 0)
+        self.taken.append(task_id)
+        if self._succeeds(task_id):
+            entry = Entry(
+                verb="resolved",
+                at=time.time(),
+                by="worker@test",
+                letters=(letter_id(task_id, replays - 1),),
+            )
+            postbox.note(self._app, self._vhost, entry)
+        else:
+            postbox.post(self._app, letter(task_id, replays, queue=self._queue))
+        channel.basic_ack(message.delivery_info["delivery_tag"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,8 +20,7 @@ values = st.recursive(
     | st.booleans()
     | st.integers(-(2**62), 2**62)
     | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8"), max_size=20)
-    | st.binary(max_size=20).map(bytearray),
+    | st.text(st.characters(codec="utf-8"), max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3)
     ),
@@ -110,10 +110,8 @@ def test_a_header_is_put(value: object) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    try:
+    with contextlib.suppress(PropertiesUnreadable):
         RawProperties(data).encode()
-    except PropertiesUnreadable:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from laneway.deadletter import Edit, Selection
 from laneway.deadletter.letter import Outcome
 from laneway.deadletter.select import OPEN
 from laneway.deadletter.state import STATES
+from laneway.errors import SelectionInvalid
 from laneway.policy import load_policy
 from laneway.types import parse_duration
 
@@ -115,12 +116,15 @@ def filters(verb: Callable[..., Any]) -> Callable[..., Any]:
         states: tuple[Any, ...] = options.pop("states") or OPEN
         if given["queue"] is not None:
             _check_queue(given["queue"])
-        selection = Selection(
-            **given,
-            states=STATES if ANY in states else tuple(dict.fromkeys(states)),
-            ids=tuple(options.pop("letters", ())),
-        )
-        return verb(selection=selection, **options)
+        try:
+            selection = Selection(
+                **given,
+                states=STATES if ANY in states else tuple(dict.fromkeys(states)),
+                ids=tuple(options.pop("letters", ())),
+            )
+            return verb(selection=selection, **options)
+        except SelectionInvalid as error:
+            raise click.UsageError(str(error)) from error
 
     for option in reversed(_FILTERS):
         selecting = option(selecting)

@@ -45,7 +45,6 @@ _CODES: Final[tuple[tuple[type[LanewayError], ExitCode], ...]] = (
     (errors.SettingsError, ExitCode.REFUSED),
     (errors.CallError, ExitCode.REFUSED),
     (errors.QueueFull, ExitCode.REFUSED),
-    (errors.SelectionInvalid, ExitCode.USAGE),
     (errors.LettersLocked, ExitCode.REFUSED),
     (errors.TopologyMissing, ExitCode.FAILED),
     (errors.Unroutable, ExitCode.FAILED),

@@ -164,7 +164,7 @@ class _Fold:
             id_ = str(document["id"])
             has_original = document.get("original") is not None
             get = document.get
-            facts = [_plain(get(name)) for name in FACTS]
+            facts = [_time(get(name)) if name == "at" else _plain(get(name)) for name in FACTS]
             rows.append((offset, id_, offset if has_original else None, *facts))
             again += _earlier(id_, offset)
         db = self._db
@@ -283,6 +283,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int) and abs(value) < 2**63:
         return value
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _time(value: Any) -> float:
+    """When it ended; letters are ordered by it, so it must be a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def _earlier(letter: str, offset: int) -> Iterator[tuple[str, str, int]]:
