@@ -22,6 +22,10 @@
     │   ├── BrokerBlocked
     │   ├── PublishTimeout
     │   └── BatchIncomplete
+    ├── DeadLetterError          what was asked of dead letters cannot be done
+    │   ├── SelectionInvalid
+    │   ├── LetterUnknown
+    │   └── LettersLocked
     ├── BrokerError              managing or reading the broker failed
     ├── DeadLettered             the result of a job that the broker gave up
     └── WorkerError              a worker cannot start as asked
@@ -166,6 +170,22 @@ class BatchIncomplete(PublishError):
 
     def __reduce__(self) -> tuple[partial[BatchIncomplete], tuple[str]]:
         return partial(type(self), account=self.account), (str(self),)
+
+
+class DeadLetterError(LanewayError):
+    """What was asked of dead letters cannot be done. Nothing was done."""
+
+
+class SelectionInvalid(DeadLetterError):
+    """A filter that no letter could ever pass, or a cursor that is none."""
+
+
+class LetterUnknown(DeadLetterError):
+    """There is no letter of this id, or the stream has forgotten it."""
+
+
+class LettersLocked(DeadLetterError):
+    """Somebody else replays or discards letters of this virtual host."""
 
 
 class BrokerError(LanewayError):

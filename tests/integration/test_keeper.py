@@ -23,7 +23,7 @@ from laneway.errors import DeadLettered, TopologyMissing
 from laneway.policy import load_policy
 from laneway.topology import DEAD_INBOX, LETTER_STREAM
 from support.brokers import depth, elsewhere, port_of
-from support.letters import forget_letters, read_letters
+from support.letter_stream import forget_letters, read_letters
 from support.proxy import Proxy
 from support.topology import apply_policy
 from support.workers import POLICY, ControlProcess, WorkerProcess, environment, make_app
