@@ -19,6 +19,7 @@ from laneway.aside import Aside
 from laneway.batch import DEFAULT_WINDOW, Batch
 from laneway.errors import BatchIncomplete, LanewayError
 from laneway.facts import Door
+from laneway.next_step import insist, is_next_step
 from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import Publisher
 from laneway.sender import Sender
@@ -148,15 +149,20 @@ class PublishingApp(Celery):
         group = options.get("group_id")
         # A retry is the worker's own: it is not a call of the code that runs in the batch.
         batch = Batch.current() if "redelivered" not in options else None
-        try:
-            result = None
-            if eta is None and countdown is None:
+
+        def publish(pause: int | None = None) -> AsyncResult:
+            if eta is None and countdown is None and pause is None:
                 result = self._send_short(name, args, kwargs, task_id, told, options, batch)
-            if result is None:
-                wait = delay.whole_seconds(countdown, eta, now=self.now())
-                decision = self.decide(name, kwargs, task_id=task_id, **options)
-                told |= {"queue": decision.queue, "priority": decision.priority}
-                result = self._send(decision, name, args, kwargs, task_id, wait, options, batch)
+                if result is not None:
+                    return result
+            wait = delay.whole_seconds(countdown, eta, now=self.now()) or pause
+            decision = self.decide(name, kwargs, task_id=task_id, **options)
+            told.update(queue=decision.queue, priority=decision.priority)
+            return self._send(decision, name, args, kwargs, task_id, wait, options, batch)
+
+        try:
+            insisting = batch is None and is_next_step(task_id, options, self.current_worker_task)
+            result = insist(publish) if insisting else publish()
         except BatchIncomplete:
             raise
         except LanewayError as error:
