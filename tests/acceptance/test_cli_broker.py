@@ -210,10 +210,10 @@ def test_a_paused_queue_keeps_its_jobs_and_shows_their_priorities(cli: Cli, paus
 
 
 def test_a_purge_makes_dead_letters_and_nothing_less(cli: Cli, paused: str) -> None:
-    eventually(lambda: vhost(cli, "jobs")["dead_inbox"] is not None, wanted=True)
+    eventually(lambda: vhost(cli, "jobs")["dead_letters"] is not None, wanted=True)
     for number in range(3):
         assert cli("submit", "plain.add", "--args", f"[{number}, 1]", "--queue", paused).status == 0
-    before = vhost(cli, "jobs")["dead_inbox"]
+    before = vhost(cli, "jobs")["dead_letters"]
     asked = cli("queues", "purge", paused, stdin="n\n")
     assert asked.status == 130
     assert queue(cli, paused)["ready"] == 3
@@ -222,7 +222,8 @@ def test_a_purge_makes_dead_letters_and_nothing_less(cli: Cli, paused: str) -> N
     assert answer.status == 0
     assert answer.json == {"queue": "low", "purged": 3}
     assert queue(cli, paused)["ready"] == 0
-    eventually(lambda: vhost(cli, "jobs")["dead_inbox"], before + 3)
+    # The control process of the platform takes them out of the inbox.
+    eventually(lambda: vhost(cli, "jobs")["dead_letters"], before + 3)
     assert cli("queues", "purge", paused, "--yes").out == "0 jobs of low became dead letters\n"
 
 
