@@ -504,7 +504,8 @@ def test_its_probes_and_numbers(topology: BrokerAddress, redis: PrivateRedis) ->
         env = environment(elsewhere(topology, port=proxy.port), redis.url)
         with ControlProcess(env, "--health", str(port)) as control:
             assert becomes(200) == "ok\n"
-            publish(channel, "[[], {}, {}]", expiration="1")
+            headers = {**HEADERS, "id": "probed"}
+            publish(channel, "[[], {}, {}]", application_headers=headers, expiration="1")
             control.wait_for("dead_lettered", 1)
             until = time.monotonic() + PATIENCE
             while 'laneway_dead_inbox{vhost="jobs"} 0.0' not in (text := ask("/metrics").text):
