@@ -223,8 +223,16 @@ def test_a_purge_makes_dead_letters_and_nothing_less(cli: Cli, paused: str) -> N
     assert answer.json == {"queue": "low", "purged": 3}
     assert queue(cli, paused)["ready"] == 0
     # The control process of the platform takes them out of the inbox.
-    eventually(lambda: vhost(cli, "jobs")["dead_letters"], before + 3)
+    eventually(lambda: vhost(cli, "jobs")["dead_letters"] >= before + 3, wanted=True)
     assert cli("queues", "purge", paused, "--yes").out == "0 jobs of low became dead letters\n"
+
+
+def test_letters_are_made_of_what_is_there_and_then_it_ends(cli: Cli) -> None:
+    answer = cli("control", "--once")
+    assert (answer.status, answer.out) == (0, "")
+    away = cli.having(LANEWAY_BROKER_URL="amqp://guest:guest@127.0.0.1:1")("control", "--once")
+    assert away.status == 3
+    assert "no connection to the virtual host" in away.err
 
 
 def test_a_purge_that_would_lose_messages_is_refused(
