@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import kombu
 import pytest
 from amqp import Message
@@ -17,6 +19,7 @@ from celery import chord
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from laneway.broker.address import VHOST_KINDS
+from laneway.checkup.broker import BrokerCheckup
 from laneway.control import ControlApp, Keeper, Results
 from laneway.deadletter.cause import cause_of
 from laneway.errors import DeadLettered, TopologyMissing
@@ -462,6 +465,61 @@ def test_a_message_that_is_too_large_for_a_letter_stays_where_it_is(
             time.sleep(0.1)
     assert {letter.id for letter in read_letters(topology, 2)} == {"job-0.0", "job-2.0"}
     wait_for_depth(topology, DEAD_INBOX, 1)
+
+
+def test_the_doctor_misses_a_keeper(topology: BrokerAddress, redis: PrivateRedis) -> None:
+    def missed() -> bool:
+        checks = BrokerCheckup(load_policy(POLICY), topology).checks()
+        return any("nobody makes letters" in check.finding for check in checks)
+
+    with channel_to(topology) as channel:
+        publish(channel, "[[], {}, {}]", expiration="1")
+        until = time.monotonic() + PATIENCE
+        while not missed():  # the broker's statistics are seconds old
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        with ControlProcess(environment(topology, redis.url)) as control:
+            control.wait_for("dead_lettered", 1)
+            until = time.monotonic() + PATIENCE
+            while missed():
+                assert time.monotonic() < until
+                time.sleep(0.5)
+
+
+def test_its_probes_and_numbers(topology: BrokerAddress, redis: PrivateRedis) -> None:
+    def ask(page: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{port}{page}", timeout=10, trust_env=False)
+
+    def becomes(status: int) -> str:
+        until = time.monotonic() + PATIENCE
+        while (answer := ask("/readyz")).status_code != status:
+            assert time.monotonic() < until, answer.text
+            time.sleep(0.1)
+        return answer.text
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = int(one.getsockname()[1])
+    with Proxy("127.0.0.1", port_of(topology)) as proxy, channel_to(topology) as channel:
+        env = environment(elsewhere(topology, port=proxy.port), redis.url)
+        with ControlProcess(env, "--health", str(port)) as control:
+            assert becomes(200) == "ok\n"
+            headers = {**HEADERS, "id": "probed"}
+            publish(channel, "[[], {}, {}]", application_headers=headers, expiration="1")
+            control.wait_for("dead_lettered", 1)
+            until = time.monotonic() + PATIENCE
+            while 'laneway_dead_inbox{vhost="jobs"} 0.0' not in (text := ask("/metrics").text):
+                assert time.monotonic() < until, text
+                time.sleep(0.5)
+            assert 'laneway_facts_total{kind="dead_lettered",queue="low"} 1.0' in text
+            assert 'laneway_keeper_working{vhost="jobs"} 1.0' in text
+            assert 'laneway_keeper_results_total{end="written"} 1.0' in text
+            proxy.refuse()
+            assert "the keeper of 'jobs': " in becomes(503)
+            assert ask("/livez").status_code == 200
+            proxy.accept()
+            becomes(200)
+            assert control.stop(timeout=15) == 0
 
 
 def test_the_secure_virtual_host_has_its_own(topology: BrokerAddress) -> None:

@@ -717,3 +717,15 @@ def test_celerys_command_says_whether_a_pool_was_named() -> None:
     [option] = [one for one in command.commands["worker"].params if "--pool" in one.opts]
     assert option.name == "pool"
     assert option.default == "prefork"
+
+
+def test_a_backend_ends_a_job_that_nobody_ran() -> None:
+    """The keeper writes FAILURE with the job's request: its chord and chain end with it."""
+    known = parameters(Backend.mark_as_failure)
+    assert known[:2] == ["task_id", "exc"]
+    assert {"request", "store_result"} <= set(known)
+    assert parameters(Backend.get_task_meta) == ["task_id", "cache"]
+    # Else a keeper that was killed in the middle would count a member of a chord twice.
+    source = inspect.getsource(RedisBackend.on_chord_part_return)
+    assert "args=[tid, encoded" in source
+    assert "readycount == -1" in source

@@ -7,7 +7,6 @@ original bytes and the outcome ``quarantined``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -186,7 +185,7 @@ def _when(death: Death, now: float) -> float:
 def _time(value: Any) -> float | None:
     """Seconds since 1970, if it is a time that can be written as one."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and 0 < value < 2**40 else None
+    return float(value) if is_number and 0 < value < 2**40 else None
 
 
 def _count(value: Any) -> int | None:
