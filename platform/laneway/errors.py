@@ -21,6 +21,7 @@
     │   ├── QueueFull
     │   ├── BrokerBlocked
     │   ├── PublishTimeout
+    │   ├── ClaimsUnreachable
     │   └── BatchIncomplete
     ├── BrokerError              managing or reading the broker failed
     └── WorkerError              a worker cannot start as asked
@@ -147,6 +148,10 @@ class BrokerBlocked(PublishError):
 
 class PublishTimeout(PublishError):
     """The confirm did not come within the deadline."""
+
+
+class ClaimsUnreachable(PublishError):
+    """Redis cannot say whether an equal unique job is under way, and the task is strict."""
 
 
 class BatchIncomplete(PublishError):
