@@ -34,10 +34,10 @@ LEASE = once_tasks.SHORT.lease
 
 
 class OnceWorker(WorkerProcess):
-    """A worker of ``low`` with the tasks of this module."""
+    """A worker with the tasks of this module, of the queue that the module's own does not serve."""
 
-    def __init__(self, env: dict[str, str], *options: str) -> None:
-        super().__init__("low", env, *options, app="support.once_tasks:app")
+    def __init__(self, env: dict[str, str], queue: str = "high") -> None:
+        super().__init__(queue, env, app="support.once_tasks:app")
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "noted"
 
 
-@pytest.fixture
-def worker(env: dict[str, str]) -> Iterator[WorkerProcess]:
-    with OnceWorker(env) as worker:
+@pytest.fixture(scope="module")
+def worker(module_topology: BrokerAddress, redis: PrivateRedis) -> Iterator[WorkerProcess]:
+    with OnceWorker(environment(module_topology, redis.url), "low") as worker:
         yield worker
 
 
-def send(app: Laneway, name: str, *args: Any, **options: Any) -> Any:
-    return app.send_task(name, [str(one) for one in args], queue="low", **options)
+def send(app: Laneway, name: str, *args: Any, queue: str = "low") -> Any:
+    return app.send_task(name, [str(one) for one in args], queue=queue)
 
 
 def until(true: Callable[[], Any], what: str) -> None:
@@ -73,19 +73,19 @@ def until(true: Callable[[], Any], what: str) -> None:
 
 
 def copies_of(address: BrokerAddress) -> Callable[[], None]:
-    """Take the one message of ``low``; what is returned puts it back, byte for byte, each time."""
+    """Take the one message of ``high``; what is returned puts it back, byte for byte, each time."""
     urls = address.kombu_urls("jobs")
     with kombu.Connection(urls) as connection:
         channel = connection.default_channel
         end = time.monotonic() + PATIENCE
-        while (message := channel.basic_get("low", no_ack=True)) is None:
+        while (message := channel.basic_get("high", no_ack=True)) is None:
             assert time.monotonic() < end
             time.sleep(0.05)
 
     def put() -> None:
         with kombu.Connection(urls) as connection:
             copy = amqp.Message(message.body, **message.properties)
-            connection.default_channel.basic_publish(copy, JOBS_EXCHANGE, "low")
+            connection.default_channel.basic_publish(copy, JOBS_EXCHANGE, "high")
 
     return put
 
@@ -93,7 +93,7 @@ def copies_of(address: BrokerAddress) -> Callable[[], None]:
 def test_a_second_delivery_of_a_done_job_does_nothing(
     app: Laneway, topology: BrokerAddress, env: dict[str, str], file: Path
 ) -> None:
-    result = send(app, "once.work", file)
+    result = send(app, "once.work", file, queue="high")
     again = copies_of(topology)
     with OnceWorker(env) as worker:
         again()
@@ -111,8 +111,8 @@ def test_a_second_delivery_of_a_done_job_does_nothing(
 def test_a_next_step_is_published_once(
     app: Laneway, topology: BrokerAddress, env: dict[str, str], file: Path
 ) -> None:
-    first = app.signature("once.work", (str(file),), queue="low")
-    second = app.signature("once.next", (str(file),), queue="low")
+    first = app.signature("once.work", (str(file),), queue="high")
+    second = app.signature("once.next", (str(file),), queue="high")
     result = (first | second).apply_async()
     again = copies_of(topology)
     with OnceWorker(env) as worker:
@@ -128,7 +128,7 @@ def test_a_next_step_is_published_once(
 def test_two_deliveries_at_once_do_not_run_beside_each_other(
     app: Laneway, topology: BrokerAddress, env: dict[str, str], file: Path
 ) -> None:
-    result = app.send_task("once.work", (str(file), 5.0), queue="low", priority=7)
+    result = app.send_task("once.work", (str(file), 5.0), queue="high", priority=7)
     again = copies_of(topology)
     with OnceWorker(env) as first, OnceWorker(env) as second:
         again()
@@ -213,9 +213,8 @@ def test_without_redis_a_job_runs_and_a_strict_one_waits(
         env = environment(topology, "", LANEWAY_REDIS_URL=away)
         app = make_app(topology)
         with OnceWorker(env) as worker:
-            send(app, "once.plain", file)
-            send(app, "once.work", file)
-            strict = send(app, "once.strict", strict_file)
+            send(app, "once.work", file, queue="high")
+            strict = send(app, "once.strict", strict_file, queue="high")
             until(lambda: noted(file, "end"), "it runs")
             worker.wait_for("unguarded", task="once.work")
             [put_off] = worker.wait_for("retried", task_id=strict.id)

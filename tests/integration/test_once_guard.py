@@ -52,7 +52,7 @@ def app(redis: PrivateRedis, client: Redis) -> Laneway:
     app = make_app(NOWHERE, redis.url, task_track_started=False)
     app.serve("low")
     app.put_off = []
-    app.send_task = lambda *given, **options: app.put_off.append((given, options))
+    app.send_task = lambda *given, **options: app.put_off.append((given, options))  # type: ignore[method-assign]
     return app
 
 

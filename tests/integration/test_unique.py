@@ -31,23 +31,12 @@ PATIENCE = 60
 NAMES = ("unique.start", "unique.done", "unique.short", "unique.retried", "unique.strict")
 
 
-class UniqueWorker(WorkerProcess):
-    """A worker of ``low`` with the tasks of this module."""
-
-    def __init__(self, env: dict[str, str], *options: str) -> None:
-        super().__init__("low", env, *options, app="support.once_tasks:app")
-
-
-@pytest.fixture
-def env(topology: BrokerAddress, redis: PrivateRedis) -> dict[str, str]:
-    return environment(topology, redis.url)
-
-
 def take_over(app: Laneway) -> Laneway:
     """Give a producer the unique tasks of the workers."""
     for name in (*NAMES, "vault.unique"):
         task = once_tasks.app.tasks[name]
-        app.task(name=name, shared=False, unique=task.unique)(task._decorated_fun)
+        is_bound = name == "unique.retried"
+        app.task(name=name, shared=False, unique=task.unique, bind=is_bound)(task._decorated_fun)
     return app
 
 
@@ -61,14 +50,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "noted"
 
 
-@pytest.fixture
-def worker(env: dict[str, str]) -> Iterator[WorkerProcess]:
-    with UniqueWorker(env) as worker:
+@pytest.fixture(scope="module")
+def worker(module_topology: BrokerAddress, redis: PrivateRedis) -> Iterator[WorkerProcess]:
+    env = environment(module_topology, redis.url)
+    with WorkerProcess("low", env, app="support.once_tasks:app") as worker:
         yield worker
 
 
-def call(app: Laneway, name: str, *args: Any, **options: Any) -> Any:
-    return app.tasks[name].apply_async(args, queue="low", **options)
+def call(app: Laneway, name: str, *args: Any, queue: str = "low", **options: Any) -> Any:
+    return app.tasks[name].apply_async(args, queue=queue, **options)
 
 
 def until(true: Callable[[], Any], what: str) -> None:
@@ -83,11 +73,11 @@ def test_of_50_publishers_at_once_one_wins(
     app: Laneway, topology: BrokerAddress, file: Path, name: str
 ) -> None:
     with ThreadPoolExecutor(50) as threads:
-        results = list(threads.map(lambda _: call(app, name, str(file)), range(50)))
+        results = list(threads.map(lambda _: call(app, name, str(file), queue="high"), range(50)))
     assert len({one.id for one in results}) == 1
     assert [one.is_duplicate for one in results].count(False) == 1
-    assert depth(topology, "low") == 1
-    other = call(app, name, f"{file}.other")
+    assert depth(topology, "high") == 1
+    other = call(app, name, f"{file}.other", queue="high")
     assert not other.is_duplicate
 
 
@@ -141,13 +131,16 @@ def test_a_killed_process_keeps_the_claim_and_its_job_ends_it(
 def test_a_job_that_nobody_ends_keeps_others_out_for_a_time(
     app: Laneway, topology: BrokerAddress, redis: PrivateRedis, file: Path
 ) -> None:
-    first = call(app, "unique.short", str(file))
-    assert call(app, "unique.short", str(file)).id == first.id
-    until(lambda: not call(app, "unique.short", str(file)).is_duplicate, "its time is over")
+    first = call(app, "unique.short", str(file), queue="high")
+    assert call(app, "unique.short", str(file), queue="high").id == first.id
+    until(
+        lambda: not call(app, "unique.short", str(file), queue="high").is_duplicate,
+        "its time is over",
+    )
     # A delay of the call does not use it up.
-    later = call(app, "unique.short", f"{file}.later", countdown=30)
+    later = call(app, "unique.short", f"{file}.later", countdown=30, queue="high")
     time.sleep(2.5)
-    assert call(app, "unique.short", f"{file}.later").id == later.id
+    assert call(app, "unique.short", f"{file}.later", queue="high").id == later.id
     client = Redis.from_url(redis.url)
     try:
         assert all(client.ttl(key) > 0 for key in client.scan_iter("*laneway:unique:*"))
@@ -158,30 +151,30 @@ def test_a_job_that_nobody_ends_keeps_others_out_for_a_time(
 def test_a_refused_publish_leaves_no_claim(
     app: Laneway, topology: BrokerAddress, file: Path
 ) -> None:
-    with room_for(topology, "low", 1):
+    with room_for(topology, "high", 1):
         with pytest.raises(QueueFull):  # noqa: PT012
             while True:
-                app.send_task("once.plain", (str(file),), queue="low")
+                app.send_task("once.plain", (str(file),), queue="high")
         with pytest.raises(QueueFull):
-            call(app, "unique.done", str(file))
+            call(app, "unique.done", str(file), queue="high")
         with pytest.raises(QueueFull):
-            call(app, "unique.done", str(file))
-    assert not call(app, "unique.done", str(file)).is_duplicate
+            call(app, "unique.done", str(file), queue="high")
+    assert not call(app, "unique.done", str(file), queue="high").is_duplicate
 
 
 def test_many_at_once_are_unique_too(app: Laneway, topology: BrokerAddress, file: Path) -> None:
     task = app.tasks["unique.done"]
     ids: dict[int, str] = {}
     account = app.publish_many(
-        [task.s(str(file)).set(queue="low") for _ in range(10)], on_accepted=ids.__setitem__
+        [task.s(str(file)).set(queue="high") for _ in range(10)], on_accepted=ids.__setitem__
     )
     assert (account.count, account.complete) == (10, True)
     with app.batch() as batch:
-        results = [call(app, "unique.done", str(file)) for _ in range(10)]
-        call(app, "unique.done", f"{file}.other")
+        results = [call(app, "unique.done", str(file), queue="high") for _ in range(10)]
+        call(app, "unique.done", f"{file}.other", queue="high")
     assert batch.account.count == 11
     assert {*ids.values(), *(one.id for one in results)} == {ids[0]}
-    assert depth(topology, "low") == 2
+    assert depth(topology, "high") == 2
 
 
 def test_a_step_that_others_wait_for_is_published_all_the_same(
@@ -202,11 +195,11 @@ def test_without_redis_a_call_is_published_and_a_strict_one_refused(
     app = take_over(make_app(topology))
     told: list[Any] = []
     app.facts.listen(told.append)
-    assert not call(app, "unique.done", str(file)).is_duplicate
-    assert not call(app, "unique.done", str(file)).is_duplicate
+    assert not call(app, "unique.done", str(file), queue="high").is_duplicate
+    assert not call(app, "unique.done", str(file), queue="high").is_duplicate
     with pytest.raises(ClaimsUnreachable, match="expected Redis"):
-        call(app, "unique.strict", str(file))
-    assert depth(topology, "low") == 2
+        call(app, "unique.strict", str(file), queue="high")
+    assert depth(topology, "high") == 2
     assert [fact.kind for fact in told] == [
         *("unguarded", "published") * 2,
         "refused",
