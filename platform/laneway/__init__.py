@@ -11,6 +11,7 @@ from laneway.errors import (
     BrokerRefusedLogin,
     BrokerUnreachable,
     CallError,
+    ClaimsUnreachable,
     DeadLettered,
     DeadLetterError,
     InvalidPriority,
@@ -33,7 +34,9 @@ from laneway.errors import (
     WorkerError,
 )
 from laneway.facts import Fact
+from laneway.once import Once
 from laneway.router import Route
+from laneway.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -43,7 +46,9 @@ __all__ = [
     "BatchAccount",
     "Fact",
     "Laneway",
+    "Once",
     "Route",
+    "Unique",
     # Errors; their tree is drawn in laneway.errors
     "ArgumentsNotSerializable",
     "BatchIncomplete",
@@ -52,6 +57,7 @@ __all__ = [
     "BrokerRefusedLogin",
     "BrokerUnreachable",
     "CallError",
+    "ClaimsUnreachable",
     "DeadLetterError",
     "DeadLettered",
     "InvalidPriority",

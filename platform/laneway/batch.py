@@ -98,6 +98,16 @@ class Batch:
         finally:
             _current.reset(token)
 
+    @staticmethod
+    @contextlib.contextmanager
+    def set_aside() -> Iterator[None]:
+        """Publish the calls of a block at once, whatever batch is around it."""
+        token = _current.set(None)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
     def producer(self, vhost: VhostKind) -> JobProducer:
         """The producer on which the jobs of a virtual host are sent.
 
@@ -160,6 +170,13 @@ class Batch:
         """Note a job that was run at once (``task_always_eager``)."""
         self._accepted.add(self._taken)
         self._taken += 1
+
+    def count_at_once(self, task_id: str) -> None:
+        """Note a job that was published, and confirmed, on its own."""
+        self._accepted.add(self._taken)
+        self._taken += 1
+        if self._on_accepted is not None:
+            self._on_accepted(self._taken - 1, task_id)
 
     # -- what the pipelines tell ---------------------------------------------------------------
 

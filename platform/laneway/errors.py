@@ -21,6 +21,7 @@
     │   ├── QueueFull
     │   ├── BrokerBlocked
     │   ├── PublishTimeout
+    │   ├── ClaimsUnreachable
     │   └── BatchIncomplete
     ├── DeadLetterError          what was asked of dead letters cannot be done
     │   ├── SelectionInvalid
@@ -152,6 +153,10 @@ class BrokerBlocked(PublishError):
 
 class PublishTimeout(PublishError):
     """The confirm did not come within the deadline."""
+
+
+class ClaimsUnreachable(PublishError):
+    """Redis cannot say whether an equal unique job is under way, and the task is strict."""
 
 
 class BatchIncomplete(PublishError):

@@ -5,6 +5,8 @@ kind                    told when (and by whom)
 ======================  =========================================================================
 ``published``           the broker confirmed the job (the publisher)
 ``refused``             a publish was refused; nothing was accepted unless ``reason`` says maybe
+``deduplicated``        an equal unique job is under way: nothing was published; ``task_id`` is its
+``unguarded``           Redis was away: published without a claim, or run without a lease
 ``received``            a worker took the job from the broker (worker parent)
 ``started``             task code begins; ``wait`` is set (worker process)
 ``succeeded``           task code returned; ``runtime`` is set
@@ -44,6 +46,8 @@ log = logging.getLogger("laneway.facts")
 FactKind = Literal[
     "published",
     "refused",
+    "deduplicated",
+    "unguarded",
     "received",
     "started",
     "succeeded",
