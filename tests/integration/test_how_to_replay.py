@@ -35,7 +35,7 @@ def test_the_runbook_runs_from_top_to_bottom(address: BrokerAddress, tmp_path: P
     app = make_app(address)
     failed = [letter(f"job-{n:02}", at=1000.0 + n) for n in range(25)]
     # One is left for the discard: the message is not there.
-    bare = letter("bare", original=None)
+    bare = letter("bare", original=None, at=999.0)
     post_many(app, [*failed, bare, letter("other", task="plain.fail")])
     variables = environment(
         address,
@@ -63,8 +63,8 @@ def test_the_runbook_runs_from_top_to_bottom(address: BrokerAddress, tmp_path: P
     assert "25 of 26 letters replayed" in replay
     assert "of the first ones 10 succeeded" in replay
     assert "resolved" in states
-    assert "1 letters discarded" in discard
-    assert "1 of 1 letters replayed" in edited
+    assert "1 letter discarded" in discard
+    assert "1 of 1 letter replayed" in edited
     assert len(worker.taken) == 26
     with DeadLetters(app, folder=tmp_path / "dead") as letters:
         assert letters.get("bare").history[0].reason == "INC-7: paid by hand"
