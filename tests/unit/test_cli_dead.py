@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from laneway.cli import dead
 from laneway.cli.dead_options import filters, read_edit, read_moment, read_rate
 from laneway.deadletter import Edit, Selection
-from laneway.deadletter.replay import ReplayOptions
+from laneway.deadletter.replay_options import ReplayOptions
 from laneway.deadletter.state import STATES
 
 if TYPE_CHECKING:
