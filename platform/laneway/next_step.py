@@ -4,8 +4,8 @@ Celery publishes it in the worker when the task's own code has ended, before the
 acknowledged. Were it refused, Celery would call the finished job failed. So a step waits instead:
 
 - A queue that is full: the step waits in the broker, as a job with a delay. The delay queues hold
-  it however long the queue stays full, and it holds up nobody here (a worker that waited for room in
-  the queue that it serves would wait for ever).
+  it however long the queue stays full, and nobody is held up here (a worker that waited for room
+  in the queue that it serves would wait for ever).
 - A broker that is away or takes nothing: the worker tries again, with the job unacknowledged.
 """
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import amqp
 
@@ -116,7 +116,7 @@ class PlayedWorker(threading.Thread):
         #: The ids of the jobs that it took, in order.
         self.taken: list[str] = []
 
-    def __enter__(self) -> PlayedWorker:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -19,6 +19,7 @@ from laneway.deadletter.index import Index
 from laneway.deadletter.letter import Letter, letter_id, merged
 from laneway.deadletter.state import new_job_id, state_of
 from laneway.deadletter.stream import Stored
+from laneway.errors import DeadLetterError
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 from support.letters import letter
 
@@ -264,6 +265,33 @@ def test_a_file_of_another_version_is_made_anew(tmp_path: Path, streams: Streams
     index = Index(file)
     assert states(index) == {}
     index.close()
+
+
+def test_a_damaged_file_is_noticed_and_can_be_made_anew(tmp_path: Path, streams: Streams) -> None:
+    file = tmp_path / "one.sqlite3"
+    index = Index(file)
+    streams.post(*(letter(f"job-{n}") for n in range(200)))
+    refresh(index, streams)
+    index.close()
+    data = bytearray(file.read_bytes())
+    half = len(data) // 2
+    data[half:] = b"\xaa" * (len(data) - half)
+    file.write_bytes(data)
+    index = Index(file)
+    streams.post(letter("more"))
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        refresh(index, streams)
+    assert type(caught.value) is sqlite3.DatabaseError
+    index.remake()
+    refresh(index, streams)
+    assert len(states(index)) == 201
+    index.close()
+
+
+def test_where_nothing_can_be_written_the_cure_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeadLetterError, match="LANEWAY_HOME"):
+        Index(tmp_path / "file" / "one.sqlite3")
 
 
 def test_nobody_else_can_read_it(index: Index, streams: Streams) -> None:

@@ -121,7 +121,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         b"\0\1",  # a flag for more flags
         b"\x80\0\x05ab",  # shorter than it says
         b"\0\0x",  # longer than it says
-        b"\x20\0\0\0\0\x09\x01aS\0\0\0\xff",  # a header longer than the headers
+        b"\x20\0\0\0\0\x07\x01aS\0\0\0\xff",  # a header longer than the headers
         b"\x20\0\0\0\0\x03\x01a?",  # a type that nobody knows
     ],
 )

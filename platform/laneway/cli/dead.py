@@ -223,7 +223,7 @@ def discard(
         write_json(account)
     else:
         would = "would be " if dry_run else ""
-        click.echo(f"{account.discarded} letters {would}discarded (run {account.run})")
+        click.echo(f"{_counted(account.discarded)} {would}discarded (run {account.run})")
     return ExitCode.OK
 
 
@@ -237,12 +237,12 @@ def _require_filter(selection: Selection, *, everything: bool) -> None:
 def _ask(what: str, count: int, *, as_json: bool) -> None:
     if as_json:
         raise click.UsageError("--json cannot ask: add --yes")
-    click.confirm(f"{what} {count} letters?", abort=True, err=True)
+    click.confirm(f"{what} {_counted(count)}?", abort=True, err=True)
 
 
 def _say(account: ReplayAccount, *, dry_run: bool) -> None:
     click.echo(
-        f"{account.replayed} of {account.selected} letters {'would be ' if dry_run else ''}"
+        f"{account.replayed} of {_counted(account.selected)} {'would be ' if dry_run else ''}"
         f"replayed (run {account.run})"
     )
     for reason, count in account.left.most_common():
@@ -256,6 +256,10 @@ def _say(account: ReplayAccount, *, dry_run: bool) -> None:
         click.echo(f"{account.sent_twice} sent twice, because a connection was lost")
     if account.stopped:
         click.echo(f"stopped: {account.stopped}")
+
+
+def _counted(count: int) -> str:
+    return f"{count} letter{'' if count == 1 else 's'}"
 
 
 @contextlib.contextmanager

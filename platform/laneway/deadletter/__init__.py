@@ -14,7 +14,7 @@ thrown away (:mod:`laneway.deadletter.index`).
 
 from laneway.deadletter.letters import DeadLetters
 from laneway.deadletter.listed import Count, Event, Found, Listed, Page
-from laneway.deadletter.replay import ReplayAccount, ReplayOptions
+from laneway.deadletter.replay_options import ReplayAccount, ReplayOptions
 from laneway.deadletter.republish import Edit
 from laneway.deadletter.select import Selection
 

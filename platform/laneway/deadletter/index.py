@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from laneway.deadletter.state import state_of
+from laneway.errors import DeadLetterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,18 +71,27 @@ class Index:
 
     Args:
         file: where it lies; made if it is not there, and made anew if it is unusable.
+
+    Raises:
+        DeadLetterError: it cannot be written there.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self.alone():
-            try:
-                self.db = self._open()
-            except sqlite3.DatabaseError:
-                # Half written, of another version, or no database at all.
-                self._remove()
-                self.db = self._open()
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self.alone():
+                try:
+                    self.db = self._open()
+                except sqlite3.DatabaseError:
+                    # Half written, of another version, or no database at all.
+                    self._remove()
+                    self.db = self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise DeadLetterError(
+                f"expected to write the index {file}, got: {error}. Set LANEWAY_HOME (or "
+                "XDG_CACHE_HOME) to a folder of yours with some room."
+            ) from error
 
     @classmethod
     def of(cls, address: BrokerAddress, vhost: VhostKind, folder: Path | None = None) -> Index:
@@ -116,6 +126,13 @@ class Index:
                 self.db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own tables)
             self.db.execute("DROP INDEX IF EXISTS by_state")
             self.db.execute("DROP INDEX IF EXISTS by_cause")
+
+    def remake(self) -> None:
+        """Throw the file away and begin with an empty one."""
+        self.db.close()
+        with self.alone():
+            self._remove()
+            self.db = self._open()
 
     def make_lookups(self) -> None:
         """Make what lists are read by; does nothing if it is there."""

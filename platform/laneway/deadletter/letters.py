@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from laneway.deadletter import discard as discarding
 from laneway.deadletter.listed import Count, Found, Listed, Page
 from laneway.deadletter.mailbox import GROUPS, Mailbox
-from laneway.deadletter.replay import Replay, ReplayAccount, ReplayOptions
+from laneway.deadletter.replay import Replay
+from laneway.deadletter.replay_options import ReplayAccount, ReplayOptions
 from laneway.deadletter.select import Cursor, Selection
 from laneway.errors import LetterUnknown, SelectionInvalid
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sqlite3
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +18,7 @@ from laneway.deadletter.index import Index
 from laneway.deadletter.letter import merged
 from laneway.deadletter.listed import Count, Event, Found, Listed
 from laneway.deadletter.stream import StreamReader
-from laneway.errors import BrokerError, LanewayError
+from laneway.errors import BrokerError, DeadLetterError, LanewayError
 from laneway.topology import LETTER_STREAM
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Mailbox:
         self._open = ExitStack()
         self._connection: Connection | None = None
         self._used_at = 0.0
+        self._numbers = itertools.count()
 
     def refresh(self) -> None:
         """Read what is new.
@@ -75,7 +78,21 @@ class Mailbox:
             BrokerUnreachable: no connection.
             TopologyMissing: the streams do not exist.
             BrokerError: the broker broke off.
+            DeadLetterError: there is no room for the index.
         """
+        try:
+            self._refresh()
+        except sqlite3.OperationalError as error:
+            raise DeadLetterError(
+                f"the index {self._index.file} cannot be written: {error}. Make room, or set "
+                "LANEWAY_HOME to another folder."
+            ) from error
+        except sqlite3.DatabaseError:
+            # Somebody or something damaged the file; what it said stands in the streams.
+            self._index.remake()
+            self._refresh()
+
+    def _refresh(self) -> None:
         with self._reading() as connection:
             refresh(self._index, StreamReader(connection), self._progress)
 
@@ -175,21 +192,23 @@ class Mailbox:
 
     def _chosen(self, where: str, values: Sequence[Any]) -> Iterator[list[tuple[Listed, Letter]]]:
         db = self._index.db
-        db.execute("DROP TABLE IF EXISTS temp.chosen")
+        # One for each call: what is done with some letters may ask for others.
+        chosen = f"chosen_{next(self._numbers)}"
         db.execute(
-            "CREATE TEMP TABLE chosen AS SELECT coalesce(original_at, offset) AS spot, id"  # noqa: S608 (the same)
+            f"CREATE TEMP TABLE {chosen} AS SELECT coalesce(original_at, offset) AS spot, id"  # noqa: S608 (the same)
             f" FROM letters WHERE {where}",
             values,
         )
-        db.execute("CREATE UNIQUE INDEX temp.chosen_spot ON chosen (spot)")
+        db.execute(f"CREATE UNIQUE INDEX temp.{chosen}_spot ON {chosen} (spot)")
         behind = -1
         while True:
             rows = db.execute(
-                "SELECT spot, letters.* FROM chosen JOIN letters USING (id)"
+                f"SELECT spot, letters.* FROM {chosen} JOIN letters USING (id)"  # noqa: S608 (the same)
                 " WHERE spot > ? ORDER BY spot LIMIT ?",
                 (behind, _FETCH_LETTERS),
             ).fetchall()
             if not rows:
+                db.execute(f"DROP TABLE {chosen}")
                 return
             by_spot = {row["spot"]: row for row in rows}
             found = self._at(list(by_spot))

@@ -129,6 +129,7 @@ class Sending:
         if len(self._accepted) >= _ENTRY_LETTERS:
             self._note()
         self._wait_for_room()
+        self._raise_refusal()
 
     def finish(self) -> None:
         """Wait until everything is accepted and noted. Raises as :meth:`send`."""
@@ -136,6 +137,7 @@ class Sending:
         self._wait_for_room()
         self._note()
         self._pipeline.finish()
+        # Last: what was accepted beside it is noted all the same.
         self._raise_refusal()
 
     # -- what the pipeline tells -----------------------------------------------------------------
@@ -189,7 +191,6 @@ class Sending:
 
     def _wait_for_room(self) -> None:
         """Send again what a full queue refused, until it takes it."""
-        self._raise_refusal()
         pause = _FULL_SECONDS[0]
         while self._full:
             self._on_full(self._full[0].queue)
@@ -201,7 +202,6 @@ class Sending:
                     Job(job.position, job.task_id, job.name, job.queue, job.priority, job.message)
                 )
             self._pipeline.finish()
-            self._raise_refusal()
 
     def _raise_refusal(self) -> None:
         if self._refused is not None:
