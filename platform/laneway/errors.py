@@ -22,6 +22,7 @@
     │   ├── BrokerBlocked
     │   ├── PublishTimeout
     │   └── BatchIncomplete
+    ├── OutboxError              the outbox's table cannot be read or written
     ├── BrokerError              managing or reading the broker failed
     └── WorkerError              a worker cannot start as asked
 
@@ -165,6 +166,10 @@ class BatchIncomplete(PublishError):
 
     def __reduce__(self) -> tuple[partial[BatchIncomplete], tuple[str]]:
         return partial(type(self), account=self.account), (str(self),)
+
+
+class OutboxError(LanewayError):
+    """The table of the outbox cannot be read or written as asked."""
 
 
 class BrokerError(LanewayError):

@@ -22,6 +22,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "result": ("laneway.cli.job:result", "Show what became of a job."),
     "route": ("laneway.cli.route:route", "Explain, list or lint the routes."),
     "queues": ("laneway.cli.queues:queues", "Show, pause, resume or purge queues."),
+    "outbox": (
+        "laneway.cli.outbox:outbox",
+        "Publish what an outbox holds, and look after it.",
+    ),
     "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
     "bench": (
         "laneway.cli.bench:bench",
