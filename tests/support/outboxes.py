@@ -67,9 +67,11 @@ class TestOutbox:
                 yield outbox.collect
         else:
             engine = sqlalchemy.create_engine(self.url)
-            with engine.begin() as connection:
-                yield lambda *, key=None: SQLAlchemyOutbox(app).collect(connection, key=key)
-            engine.dispose()
+            try:
+                with engine.begin() as connection:
+                    yield lambda *, key=None: SQLAlchemyOutbox(app).collect(connection, key=key)
+            finally:
+                engine.dispose()
 
 
 class Outboxes:

@@ -68,7 +68,7 @@ def _unprivileged() -> int | None:
 
 def _wait(is_ready: Path, port: int) -> None:
     until = time.monotonic() + 30
-    command = [is_ready, "-q", "-h", "127.0.0.1", "-p", str(port)]
+    command = [str(is_ready), "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(command, check=False, timeout=10).returncode:
         assert time.monotonic() < until, "PostgreSQL did not start within 30 s"
         time.sleep(0.1)
