@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,14 @@ import amqp
 import pytest
 from amqp.serialization import loads
 from celery import chain, group
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 import laneway
 from laneway import Laneway
 from laneway.broker import broker_address
 from laneway.outbox.compose import call, composing
+from laneway.outbox.sqlalchemy import Outbox
 from laneway.policy import load_policy
 
 if TYPE_CHECKING:
@@ -158,6 +163,28 @@ def test_only_the_calls_of_the_block_and_its_thread(app: Laneway) -> None:
     with pytest.raises(laneway.BrokerUnreachable):
         app.send_task("plain.add", (1, 2))
     assert len(made.rows) == 1
+
+
+def test_a_copied_context_takes_nothing_into_another_thread_or_after_the_end(app: Laneway) -> None:
+    """``asend`` and asyncio's tasks copy the context; a session belongs to its thread and block."""
+    app.publish_deadline = 0.2
+    with composing(app) as made:
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as threads:
+            sending = threads.submit(context.run, app.send_task, "plain.add", (1, 2))
+            assert isinstance(sending.exception(20), laneway.BrokerUnreachable)
+    with pytest.raises(laneway.BrokerUnreachable):
+        context.run(app.send_task, "plain.add", (1, 2))
+    assert made.rows == []
+
+
+def test_a_failing_insert_shows_no_job(app: Laneway) -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
+        Outbox(app).add(connection, app.signature("plain.add", ("the-argument", 2)))
+    assert "no such table" in str(caught.value)
+    assert "the-argument" not in str(caught.value)
+    engine.dispose()
 
 
 def test_the_innermost_block_takes_the_call(app: Laneway) -> None:
