@@ -15,6 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway.broker.address import VHOST_KINDS
@@ -104,8 +105,9 @@ class Relay:
         self._lease = lease
         self._poll = poll
         self._clock = clock
-        self._stopped = threading.Event()
-        self._nudged = threading.Event()
+        self._stopped = False
+        # Unlike an Event it may be told from a signal handler, whatever its thread is doing.
+        self._nudges: SimpleQueue[None] = SimpleQueue()
         # Confirmed, and not deleted because the database was away.
         self._done: list[int] = []
         # Virtual hosts that took nothing, each with the time of the next try.
@@ -120,16 +122,15 @@ class Relay:
             OutboxError: the first look into the table fails.
         """
         self._turn()
-        while not self._stopped.is_set():
+        while not self._stopped:
             try:
                 worked = self._turn()
             except OutboxError as error:
                 log.warning("%s (the relay tries again)", error)
-                self._stopped.wait(_AWAY)
+                self._wait(_AWAY)
                 continue
             if not worked:
-                self._nudged.wait(self._poll)
-            self._nudged.clear()
+                self._wait(self._poll)
 
     def run_once(self) -> Tally:
         """Publish all that is due now.
@@ -140,28 +141,19 @@ class Relay:
         Raises:
             OutboxError: the database is away.
         """
-        while not self._stopped.is_set() and self._turn():
+        while not self._stopped and self._turn():
             pass
         return self.tally
 
     def stop(self) -> None:
         """Let it end after the wave that it is publishing; safe in a signal handler."""
-        self._stopped.set()
-        self._nudged.set()
+        self._stopped = True
+        self._nudges.put(None)
 
     def nudge(self) -> None:
         """Rows were committed: look at once."""
-        self._nudged.set()
-
-    @contextlib.contextmanager
-    def in_background(self) -> Iterator[Relay]:
-        """Run it in a thread of this process for the length of a block."""
-        thread = self.start_in_background()
-        try:
-            yield self
-        finally:
-            self.stop()
-            thread.join()
+        if self._nudges.empty():
+            self._nudges.put(None)
 
     def start_in_background(self) -> threading.Thread:
         """Run it in a thread of this process, which ends with the process or :meth:`stop`.
@@ -173,14 +165,21 @@ class Relay:
         return thread
 
     def _run_in_thread(self) -> None:
-        while not self._stopped.is_set():
+        while not self._stopped:
             try:
                 self.run()
             except Exception:
                 # Nobody would see that the thread is gone, and the jobs would wait for ever.
                 log.exception("the relay failed and tries again")
-                self._stopped.wait(_AWAY)
+                self._wait(_AWAY)
         self._store.close()
+
+    def _wait(self, seconds: float) -> None:
+        """Until somebody nudges, or the time is over."""
+        with contextlib.suppress(Empty):
+            self._nudges.get(timeout=seconds)
+            while True:
+                self._nudges.get_nowait()
 
     # -- one turn ------------------------------------------------------------------------------
 
@@ -205,10 +204,11 @@ class Relay:
                 yield [vhost], 1
 
     def _send(self, rows: list[Row]) -> Sent:
-        sent = send(rows, self._app.publisher, stopped=self._stopped.is_set)
+        sent = send(rows, self._app.publisher, stopped=lambda: self._stopped)
         for vhost in {row.vhost for row in rows}:
             if (error := sent.trouble.get(vhost)) is None:
-                self._away.pop(vhost, None)
+                if self._away.pop(vhost, None) is not None:
+                    log.info("the virtual host of %r takes the outbox's jobs again", vhost)
                 continue
             if vhost not in self._away:
                 log.warning("%s (the outbox's jobs wait)", error)
