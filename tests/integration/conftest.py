@@ -58,7 +58,8 @@ class TestBroker:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "outbox" in metafunc.fixturenames:
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "outbox" in metafunc.fixturenames and "outbox" not in chosen:
         metafunc.parametrize("outbox", KINDS, indirect=True)
     if "broker" in metafunc.fixturenames:
         brokers = _wanted_brokers(metafunc.config)

@@ -25,6 +25,7 @@ from laneway.outbox.row import TABLE
 from laneway.outbox.sqlalchemy import Outbox, SQLAlchemyDatabase, outbox_table
 from laneway.outbox.sqlite import SQLiteDatabase
 from support.brokers import depth, elsewhere, port_of, room_for
+from support.outboxes import TRANSACTIONAL
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
 
@@ -103,9 +104,8 @@ def test_what_is_committed_is_published_once(app: Laneway, outbox: TestOutbox) -
     assert {fact.task_id for fact in facts} >= set(ids)
 
 
+@pytest.mark.parametrize("outbox", TRANSACTIONAL, indirect=True)
 def test_what_is_rolled_back_is_never_published(app: Laneway, outbox: TestOutbox) -> None:
-    if outbox.kind == "sqlite":
-        pytest.skip("a spool has no transaction of the service's")
     with pytest.raises(ZeroDivisionError), outbox.transaction(app) as collect:
         with collect():
             app.send_task("plain.add", (1, 0))

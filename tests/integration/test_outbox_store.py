@@ -7,21 +7,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
+from sqlalchemy import MetaData
 
 from laneway.errors import OutboxError
 from laneway.frames import Publish, publish_method
 from laneway.outbox import Row, Store, open_store
 from laneway.outbox.place import create
 from laneway.outbox.row import TABLE
-from laneway.outbox.sqlalchemy import SQLAlchemyDatabase
+from laneway.outbox.sqlalchemy import SQLAlchemyDatabase, outbox_table
 from laneway.outbox.store import insert
+from support.outboxes import SKIPPING, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from laneway.broker import VhostKind
-    from support.outboxes import TestOutbox
+    from support.outboxes import Outboxes, TestOutbox
 
 pytestmark = pytest.mark.integration
 
@@ -183,9 +186,8 @@ def test_many_relays_at_once_share_the_rows_and_keep_each_keys_order(outbox: Tes
     share_the_rows(outbox)
 
 
+@pytest.mark.parametrize("outbox", SKIPPING, indirect=True)
 def test_so_they_do_without_skip_locked(outbox: TestOutbox) -> None:
-    if not outbox.database.skip_locked:
-        pytest.skip("that is how SQLite always works")
     outbox.database.skip_locked = False
     share_the_rows(outbox, deadlocks=True)
 
@@ -240,9 +242,8 @@ def look(outbox: TestOutbox, seen: list[list[Row]]) -> None:
     outbox.store.close()
 
 
+@pytest.mark.parametrize("outbox", SKIPPING, indirect=True)  # SQLite has one writer at a time
 def test_a_row_in_an_open_transaction_is_not_seen(outbox: TestOutbox) -> None:
-    if not outbox.database.skip_locked:
-        pytest.skip("SQLite lets nobody write beside an open transaction")
     seen: list[list[Row]] = []
     with outbox.database.transaction() as execute:
         insert(execute, [row("a")])
@@ -253,10 +254,9 @@ def test_a_row_in_an_open_transaction_is_not_seen(outbox: TestOutbox) -> None:
     assert names(outbox.store.lease("me", 60, 9)) == ["a"]
 
 
+@pytest.mark.parametrize("outbox", SKIPPING, indirect=True)
 def test_relays_do_not_wait_for_each_other(outbox: TestOutbox) -> None:
     """SKIP LOCKED: a relay in the middle of its lease holds up nobody."""
-    if not outbox.database.skip_locked:
-        pytest.skip("SQLite has no locks of rows")
     keep(outbox, row("a"), row("b"))
     seen: list[list[Row]] = []
     with outbox.database.transaction() as execute:
@@ -306,3 +306,19 @@ def test_a_place_that_is_none(tmp_path: Path) -> None:
     create(f"sqlite:///{tmp_path}/no.db")
     assert open_store(f"sqlite:///{tmp_path}/no.db").rows() == []
     assert (tmp_path / "no.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_model_of_django_is_what_its_migration_makes(outboxes: Outboxes) -> None:
+    outboxes.make("django-sqlite")
+    call_command("makemigrations", "laneway_outbox", check=True, dry_run=True, verbosity=0)
+    call_command("check", verbosity=0)
+
+
+@pytest.mark.parametrize("outbox", WAITING, indirect=True)
+def test_all_make_the_same_columns_and_index(outbox: TestOutbox) -> None:
+    wanted = {column.name for column in outbox_table(MetaData()).columns}
+    with outbox.database.transaction() as execute:
+        found = {name for _, name, *_ in execute(f"PRAGMA table_info({TABLE})", {})}
+        [index] = execute(f"PRAGMA index_info({TABLE}_order)", {})[:1]
+    assert found == wanted
+    assert index[2] == "order_key"

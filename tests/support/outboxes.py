@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 KINDS = ("sqlite", "sqlalchemy-sqlite", "django-sqlite", "sqlalchemy-postgres", "django-postgres")
 
 
+#: Those that know FOR UPDATE SKIP LOCKED, those that do not, and those with a transaction of the
+#: service's own.
+SKIPPING = tuple(kind for kind in KINDS if kind.endswith("postgres"))
+WAITING = tuple(kind for kind in KINDS if kind.endswith("sqlite"))
+TRANSACTIONAL = tuple(kind for kind in KINDS if kind != "sqlite")
+
+
 class Collect(Protocol):
     """What all outboxes do."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -200,3 +202,11 @@ def test_nothing_is_told_before_the_broker_has_it(app: Laneway) -> None:
     app.facts.listen(facts.append)
     composed(app, app.signature("plain.add", (1, 2)))
     assert facts == []
+
+
+def test_an_outbox_asks_for_no_database_library_that_it_does_not_use() -> None:
+    code = "import sys, laneway.outbox; print({'django.db', 'sqlalchemy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"
