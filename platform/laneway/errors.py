@@ -27,6 +27,7 @@
     │   ├── SelectionInvalid
     │   ├── LetterUnknown
     │   └── LettersLocked
+    ├── OutboxError              the outbox's table cannot be read or written
     ├── BrokerError              managing or reading the broker failed
     ├── DeadLettered             the result of a job that the broker gave up
     └── WorkerError              a worker cannot start as asked
@@ -191,6 +192,10 @@ class LetterUnknown(DeadLetterError):
 
 class LettersLocked(DeadLetterError):
     """Somebody else replays or discards letters of this virtual host."""
+
+
+class OutboxError(LanewayError):
+    """The table of the outbox cannot be read or written as asked."""
 
 
 class BrokerError(LanewayError):

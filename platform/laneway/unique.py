@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from celery.utils import uuid
 
-from laneway import delay
+from laneway import delay, taker
 from laneway.around import own_of, put_around
 from laneway.batch import Batch
 from laneway.errors import ClaimsUnreachable, OptionRefused, SettingsError
@@ -185,10 +185,13 @@ class _Call:
             raise refusal from error
 
     def _publish_now(self, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
-        """Publish it, and wait for the confirm also in a batch: a claim must not outlive it."""
-        if "redelivered" in options:
+        """Publish it, and wait for the confirm also in a batch: a claim must not outlive it.
+
+        An outbox takes it: were it published now, the service could still roll back.
+        """
+        if "redelivered" in options or not isinstance(taker.current(), Batch):
             return self._publish(args, kwargs, **options)
-        with Batch.set_aside():
+        with taker.set_aside():
             return self._publish(args, kwargs, **options)
 
     def _duplicate(self, winner: str) -> Any:
@@ -200,8 +203,8 @@ class _Call:
         return result
 
     def _count(self, task_id: str) -> None:
-        batch = Batch.current()
-        if batch is not None:
+        batch = taker.current()
+        if isinstance(batch, Batch):
             batch.count_at_once(task_id)
 
 

@@ -30,6 +30,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "laneway.cli.dead:dead",
         "List, show, count, export, replay or discard dead letters.",
     ),
+    "outbox": (
+        "laneway.cli.outbox:outbox",
+        "Publish what an outbox holds, and look after it.",
+    ),
     "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
     "bench": (
         "laneway.cli.bench:bench",
