@@ -102,7 +102,7 @@ _values = st.recursive(
 
 
 def _deep(levels: int) -> bytes:
-    value = b"V"
+    value: bytes = b"V"
     for _ in range(levels):
         value = b"A" + struct.pack(">I", len(value)) + value
     return value
@@ -110,21 +110,20 @@ def _deep(levels: int) -> bytes:
 
 # -- headers, properties, bodies -----------------------------------------------------------------
 
-_JOB: dict[bytes, bytes] = {
-    name.encode(): amqp.serialization.dumps("F", [{"": value}])[5:]
-    for name, value in {
-        "lang": "py",
-        "task": "plain.add",
-        "id": "7a2c",
-        "eta": None,
-        "expires": None,
-        "retries": 0,
-        "timelimit": [None, None],
-        "root_id": "7a2c",
-        "argsrepr": "(1, 2)",
-        "stamps": {},
-    }.items()
+_HEADERS: dict[str, Any] = {
+    "lang": "py",
+    "task": "plain.add",
+    "id": "7a2c",
+    "eta": None,
+    "expires": None,
+    "retries": 0,
+    "timelimit": [None, None],
+    "root_id": "7a2c",
+    "argsrepr": "(1, 2)",
+    "stamps": {},
 }
+# (An item of a table without its name.)
+_JOB = {n.encode(): amqp.serialization.dumps("F", [{"": v}])[5:] for n, v in _HEADERS.items()}
 _changes = st.dictionaries(
     _names, _values | st.none() | st.sampled_from([_deep(3), _deep(300), _deep(5000)]), max_size=3
 )
