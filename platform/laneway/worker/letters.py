@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import amqp
+from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
 from laneway.deadletter import audit, postbox
@@ -68,8 +69,8 @@ def failure_of(
         where: the error's traceback; the error's own if None.
         text: the traceback for people.
     """
-    reason = getattr(error, "reason", None)
-    shown = reason if isinstance(reason, BaseException) else error
+    rejected = isinstance(error, Reject) and isinstance(error.reason, BaseException)
+    shown: BaseException = error.reason if rejected else error  # type: ignore[attr-defined]
     return Failure(
         outcome=outcome,
         error_type=error_type_of(shown),
