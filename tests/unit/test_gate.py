@@ -277,7 +277,7 @@ def test_compressed_bodies(kind: str) -> None:
 def test_an_unknown_task_comes_again_later_and_later() -> None:
     limits, waits = Limits(unknown_task_grace=20), []
     verdict = look(BODY, limits, task="shop.sell")
-    while isinstance(verdict, HandBack):
+    while isinstance(verdict, HandBack) and len(waits) < 50:
         waits.append(verdict.seconds)
         verdict = look(BODY, limits, task="shop.sell", laneway_unknown=verdict.times)
     assert waits == [1, 2, 4, 8]
@@ -289,7 +289,7 @@ def test_an_unknown_task_comes_again_later_and_later() -> None:
 @pytest.mark.parametrize("forged", [-5, 0, 2**40])
 def test_a_forged_count_cannot_make_it_come_for_ever(forged: int) -> None:
     times, verdict = 0, look(task="shop.sell", laneway_unknown=forged)
-    while isinstance(verdict, HandBack):
+    while isinstance(verdict, HandBack) and times < 50:
         times += 1
         verdict = look(task="shop.sell", laneway_unknown=verdict.times)
     assert times <= 8
