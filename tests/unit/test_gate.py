@@ -54,7 +54,7 @@ HEADERS: dict[str, Any] = {
     "laneway_ready_at": 1_700_000_000.5,
 }
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-BODY = json.dumps([[1], {"of": "it"}, EMBED]).encode()
+BODY = json.dumps([[1], {"of": "it"}, EMBED]).encode() + b" " * 200
 SIGNATURE: dict[str, Any] = {
     "task": "shop.buy",
     "args": [],
@@ -126,7 +126,15 @@ WRONG_HEADERS: dict[str, list[Any]] = {
         [True, None],
         [1e12, None],
     ],
-    "eta": ["soon", "", 77, 1.5, datetime.now(UTC), "9999-12-31T23:59:59-14:00"],
+    "eta": [
+        "soon",
+        "",
+        77,
+        1.5,
+        datetime.now(UTC),
+        "9999-12-31T23:59:59-14:00",
+        "2031-01-01T00:00:00+00:00:30",
+    ],
     "expires": ["soon", 3.5, b"2031-01-01", "0001-01-01T00:00:00+14:00", []],
     "lang": [1, []],
     "argsrepr": [b"\xff", 1, {}],
@@ -266,7 +274,11 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("kind", COMPRESS)
 def test_compressed_bodies(kind: str) -> None:
     compressed = COMPRESS[kind](BODY)
-    assert look(compressed, compression=kind) == Run([1], {"of": "it"}, EMBED, BODY)
+    exactly = Limits(body_bytes=len(BODY))
+    assert look(compressed, exactly, compression=kind) == Run([1], {"of": "it"}, EMBED, BODY)
+    too_little = Limits(body_bytes=max(len(BODY) - 1, len(compressed)))
+    if too_little.body_bytes < len(BODY):
+        assert isinstance(look(compressed, too_little, compression=kind), Quarantine)
     bomb = COMPRESS[kind](b"[[" + b" " * 10_000_000 + b"], {}, {}]")
     for wrong in (bomb, compressed[:-3], compressed + b"more", BODY, b""):
         verdict = look(wrong, Limits(body_bytes=100_000), compression=kind)
@@ -275,7 +287,7 @@ def test_compressed_bodies(kind: str) -> None:
 
 
 def test_an_unknown_task_comes_again_later_and_later() -> None:
-    limits, waits = Limits(unknown_task_grace=20), []
+    limits, waits = Limits(unknown_task_grace=20), list[int]()
     verdict = look(BODY, limits, task="shop.sell")
     while isinstance(verdict, HandBack) and len(waits) < 50:
         waits.append(verdict.seconds)

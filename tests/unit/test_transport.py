@@ -77,7 +77,9 @@ def test_channels_are_told_apart_and_heartbeats_are_nothing() -> None:
         on_frame(frame)
     on_frame((1, 4, struct.pack(">HH", *spec.Channel.CloseOk)))
     on_frame((2, 1, header(GOOD, 0)))
-    assert [parts[0] for parts in found] == [2, 4, 1]
+    for frame in [(1, 1, DELIVER), (2, 1, header(GOOD, 1)), (3, 1, b"a")]:
+        on_frame(frame)
+    assert [parts[0] for parts in found] == [2, 4, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import reprlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from celery.app.task import Context
+from celery.utils.time import maybe_iso8601
 from kombu.utils import json as kombu_json
 
 from laneway.deadletter.letter import REPLAYS_HEADER
@@ -323,11 +324,12 @@ def _is_name(text: str) -> bool:
 
 
 def _is_time(text: str) -> bool:
+    """Whether both Python and Celery (dateutil) can read it, and convert it to any zone."""
     try:
-        datetime.fromisoformat(text).astimezone(UTC)
+        # At the ends of the calendar another zone may have no such time.
+        return 1 < datetime.fromisoformat(text).year < 9999 and maybe_iso8601(text) is not None
     except (ValueError, OverflowError):
         return False
-    return True
 
 
 def _header(name: str, value: object, expected: str) -> _Refused:

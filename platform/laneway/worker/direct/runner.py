@@ -141,12 +141,15 @@ class Runner:
             self.request_of(job, eventer).send_event(
                 "task-revoked", terminated=False, signum=None, expired=expired
             )
-        job.task.backend.mark_as_revoked(
-            job.id,
-            "expired" if expired else "revoked",
-            request=context,
-            store_result=not context.ignore_result and not job.task.ignore_result,
-        )
+        try:
+            job.task.backend.mark_as_revoked(
+                job.id,
+                "expired" if expired else "revoked",
+                request=context,
+                store_result=not context.ignore_result and not job.task.ignore_result,
+            )
+        except Exception as error:  # noqa: BLE001 (it does not run, wherever the results are)
+            log.warning("the end of %s was not stored: %s", job.id, type(error).__name__)
         signals.task_revoked.send(
             job.task, request=context, terminated=False, signum=None, expired=expired
         )
