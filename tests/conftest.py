@@ -50,6 +50,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=tuple(POOL_CAN),
         help="the pool of the tests' workers, instead of what their queues' files say",
     )
+    parser.addoption(
+        "--malformed",
+        type=int,
+        default=250,
+        help="messages that the fuzzer of the gate sends to each pool",
+    )
 
 
 @pytest.fixture

@@ -85,6 +85,9 @@ class Publish(NamedTuple):
         size = len(body)
         head = _content_head(_HEADER, CHANNEL, len(properties) + 12, _BASIC, 0, size)
         room = frame_max - _OVERHEAD
+        if not size:
+            # An empty body has no frame at all.
+            return b"".join((method, head, properties, _END))
         if size <= room:
             return b"".join(
                 (method, head, properties, _END, _frame_head(_BODY, CHANNEL, size), body, _END)

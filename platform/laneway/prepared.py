@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 READY_AT_HEADER: Final = "laneway_ready_at"
 #: Message header: the queue that the router chose; a delayed message's routing key hides it.
 QUEUE_HEADER: Final = "laneway_queue"
+#: Message header of a retry: seconds since 1970 when the job failed first.
+FAILED_AT_HEADER: Final = "laneway_failed_at"
 
 Value = TypeVar("Value")
 

@@ -20,7 +20,7 @@ from laneway.batch import DEFAULT_WINDOW, Batch
 from laneway.errors import BatchIncomplete, LanewayError
 from laneway.facts import Door
 from laneway.next_step import insist, is_next_step
-from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
+from laneway.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import Publisher
 from laneway.sender import Sender
 from laneway.shortcut import Shortcut
@@ -243,11 +243,14 @@ class PublishingApp(Celery):
     ) -> AsyncResult:
         options = call.without_destination(options)
         ready_at = time.time() + (wait or 0)
-        options["headers"] = {
+        headers = options["headers"] = {
             **(options.get("headers") or {}),
             READY_AT_HEADER: round(ready_at, 6),
             QUEUE_HEADER: decision.queue,
         }
+        if options.get("retries"):
+            # Celery gives a retry the headers of the attempt before.
+            headers.setdefault(FAILED_AT_HEADER, round(time.time(), 6))
         # RabbitMQ below 4.0 tells the age of a queue's oldest message from this property.
         options["timestamp"] = int(ready_at)
         vhost = self.policy.queues[decision.queue].vhost

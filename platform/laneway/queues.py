@@ -173,6 +173,9 @@ class WorkerShape(_Section):
     max_tasks_per_child: Annotated[int | None, _whole(1, 1_000_000)] = None
     #: Seconds that running jobs get to finish when the worker is told to stop (SIGTERM).
     grace_period: Annotated[float, _duration("0s", "1d")] = 30.0
+    #: Seconds for which a job of a task that no worker knows is handed back (a rolling deploy),
+    #: with growing delays; then it is a dead letter.
+    unknown_task_grace: Annotated[float, _duration("0s", "1d")] = 300.0
 
     @model_validator(mode="before")
     @classmethod

@@ -154,7 +154,7 @@ def test_the_next_step_goes_where_the_workers_policy_says(
     with WorkerProcess("default", environment(address, redis.url, new)) as worker:
         worker.wait_for("refused", error_type="UnknownQueue")
         wait_until(lambda: depth(address, "maths") == 1)
-        wait_until(lambda: depth(address, "dead.inbox") == 1)
+        worker.wait_for("dead_lettered")
     assert depth(address, "sums") == 0
 
 

@@ -230,7 +230,8 @@ def test_a_job_that_allocates_without_end_fails_alone(
     [failed] = worker.wait_for("failed", task_id=hungry.id, timeout=PATIENCE)
     assert failed.error_type == "MemoryError"
     assert send(app, "plain.add", 1, 1).get(timeout=PATIENCE) == 2
-    until(lambda: ready(topology, "dead.inbox") == 1, "one dead letter")
+    worker.wait_for("dead_lettered", task_id=hungry.id, outcome="failed")
+    assert ready(topology, "dead.inbox") == 0
 
 
 def test_a_job_may_fork(app: Laneway, worker: WorkerProcess) -> None:

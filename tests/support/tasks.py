@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery.exceptions import Reject
+
 from laneway import Backoff, Laneway
 
 app = Laneway("tests")
@@ -123,3 +125,23 @@ def reveal(secret: str) -> None:
 @app.task(name="vault.sum")
 def vault_sum(values: list[int]) -> int:
     return sum(values)
+
+
+@app.task(name="plain.reject")
+def reject(requeue: bool = False) -> None:
+    raise Reject(LookupError("not for us"), requeue=requeue)
+
+
+@app.task(name="plain.give_up", bind=True, max_retries=1)
+def give_up(self: Any) -> None:
+    raise self.retry(countdown=1, exc=ConnectionError("the gateway is busy"))
+
+
+@app.task(name="plain.unserialisable")
+def unserialisable() -> Any:
+    return object()
+
+
+@app.task(name="plain.memory")
+def memory() -> None:
+    raise MemoryError

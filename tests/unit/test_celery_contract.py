@@ -28,10 +28,11 @@ from celery.apps.worker import Worker
 from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend
 from celery.utils.quorum_queues import detect_quorum_queues
-from celery.worker import strategy
+from celery.worker import WorkController, strategy
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from kombu.message import Message
+from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from laneway import Laneway, celery_command, frames, settings
@@ -668,6 +669,42 @@ def test_requests_are_made_of_the_tasks_own_class() -> None:
 def test_the_requests_hooks(hook: str) -> None:
     """Dead letters of time limits would not be made."""
     assert parameters(getattr(JobRequest, hook)) == parameters(getattr(Request, hook))
+
+
+def test_py_amqp_takes_a_frame_handler() -> None:
+    """A message whose properties cannot be decoded would end the connection again and again."""
+    assert "frame_handler" in parameters(amqp.Connection.__init__)
+    made = inspect.getsource(amqp.Connection.connect)
+    assert "self.frame_handler_cls(" in made
+    assert parameters(amqp.Message.inbound_header) == ["buf", "offset"]
+    assert "self.Message(raw_message, channel=self)" in inspect.getsource(
+        pyamqp.Channel.message_to_python
+    )
+    assert "self.Connection(**opts)" in inspect.getsource(pyamqp.Transport.establish_connection)
+
+
+def test_kombu_decompresses_what_headers_say() -> None:
+    """If it stops doing that, JobMessage need not keep the headers from it."""
+    assert "decompress(body, compression)" in inspect.getsource(Message.__init__)
+    assert parameters(Message.decode) == []
+    assert "self.decode()" in inspect.getsource(Message.payload.fget)
+
+
+def test_settling_from_beside_the_loop() -> None:
+    """Letters would be settled in a thread that must not use the channel, or never."""
+    assert parameters(Consumer.call_soon_ack) == ["p", "args", "kwargs"]
+    stopped = inspect.getsource(WorkController.on_stopped)
+    assert "self.consumer.shutdown()" in stopped
+    assert parameters(WorkController.on_stopped) == []
+
+
+@pytest.mark.parametrize("hook", ["reject", "acknowledge", "maybe_expire"])
+def test_the_requests_ends(hook: str) -> None:
+    """A final failure would be no dead letter."""
+    assert parameters(getattr(JobRequest, hook)) == parameters(getattr(Request, hook))
+    assert "self.maybe_expire()" in inspect.getsource(Request.revoked)
+    assert "self.reject(requeue=False)" in inspect.getsource(Request.on_failure)
+    assert isinstance(inspect.getattr_static(Request, "message"), property)
 
 
 def test_a_requests_limits_are_an_attribute() -> None:

@@ -28,11 +28,7 @@ def test_a_publish_is_what_amqp_writes(size: int) -> None:
     publish = frames.Publish(
         frames.publish_method("jobs", "low"), message._serialize_properties(), body
     )
-    ours, amqps = publish.frames(4096), written_by_amqp(message, 4096)
-    if size == 0:
-        # py-amqp writes no frame for no body; a job always has one.
-        ours = ours.removesuffix(b"\x03\x00\x01\x00\x00\x00\x00\xce")
-    assert ours == amqps
+    assert publish.frames(4096) == written_by_amqp(message, 4096)
 
 
 def test_a_confirm_is_the_frame_that_the_broker_sends() -> None:

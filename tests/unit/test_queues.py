@@ -40,6 +40,7 @@ def test_what_a_queue_is_when_nothing_is_said() -> None:
             "inversion_budget": 0.025,
             "max_tasks_per_child": None,
             "grace_period": 30.0,
+            "unknown_task_grace": 300.0,
         },
         "retry": {"first": 2.0, "longest": 600.0, "budget": 0.2},
         "scaling": {"min": 1, "max": 10},

@@ -92,7 +92,9 @@ class Message(kombus.Message):
     def __init__(
         self, channel: Any, props: dict[str, Any], info: dict[str, Any], body: Any
     ) -> None:
-        super().__init__(channel, props, info, bytes(body))
+        # Without its headers: kombu would decompress the body as they say, without a bound.
+        super().__init__(channel, {**props, "headers": None}, info, bytes(body))
+        self.headers, self.properties = props.get("headers") or {}, props
 
 
 class Channel(kombus.Channel):

@@ -1,18 +1,25 @@
-"""The consumer: what Celery would drop becomes a dead letter."""
+"""The consumer: every message passes the gate, and what Celery would drop is a dead letter."""
 
 from __future__ import annotations
 
 import importlib
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
 
+from laneway.worker import gate
+from laneway.worker.desk import Desk
 from laneway.worker.direct import DirectPool
+from laneway.worker.gate import HandBack, Quarantine, Run
+from laneway.worker.hand_back import hand_back
 from laneway.worker.heart import FromThread
-from laneway.worker.telling import tell_quarantined
+from laneway.worker.letters import Failure, LetterWriter, original_of
+from laneway.worker.telling import tell_handed_back, tell_quarantined
 from laneway.worker.topology_check import look_before_consuming
+from laneway.worker.transport import worker_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +27,9 @@ if TYPE_CHECKING:
     import kombu
 
 log = get_logger(__name__)
+
+#: Seconds that a message stays here which could not be handed back, before it goes to its queue.
+_PAUSE: Final = 1.0
 
 
 class JobConsumer(Consumer):
@@ -53,6 +63,10 @@ class JobConsumer(Consumer):
         super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
         if isinstance(self.pool, DirectPool):
             self.pool.eventer = FromThread(self)
+        #: What is done beside the loop.
+        self.desk = Desk(self.call_soon_ack)
+        self._letters = LetterWriter(self.app, self.app.serving, self.hostname)
+        self._limits = gate.limits_of(self.app, self.app.serving)
 
     def connect(self) -> kombu.Connection:
         """Connect, and look whether the queue and what catches its dead letters are there.
@@ -71,15 +85,22 @@ class JobConsumer(Consumer):
 
     def connection_for_read(self, heartbeat: float | None = None) -> kombu.Connection:
         """The connection for jobs, over the client that ``LANEWAY_BROKER_URL`` names."""
-        address = self.app.address
         # A direct pool takes no jobs here, and reads its frames itself.
-        if address.consumer == "py-amqp" or isinstance(self.pool, DirectPool):
+        if isinstance(self.pool, DirectPool):
             return super().connection_for_read(heartbeat)
+        address, vhost = self.app.address, self.app.policy.queue(self.app.serving).vhost
+        if address.consumer == "py-amqp":
+            return self.ensure_connected(
+                self.app.connection_for_read(
+                    worker_urls(address.kombu_urls(vhost)), heartbeat=heartbeat
+                )
+            )
         importlib.import_module(f"laneway.broker.{address.consumer}").register()
-        url = address.consumer_urls(self.app.policy.queue(self.app.serving).vhost)
         return self.ensure_connected(
             self.app.connection_for_read(
-                url, heartbeat=heartbeat, transport_options={"confirm_publish": False}
+                address.consumer_urls(vhost),
+                heartbeat=heartbeat,
+                transport_options={"confirm_publish": False},
             )
         )
 
@@ -124,43 +145,105 @@ class JobConsumer(Consumer):
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
         """A body that nothing can be made of: Celery would acknowledge it."""
-        self.quarantine(message, exc)
+        self.quarantine(message, _wrong("BodyUnreadable", exc))
 
     def on_unknown_message(self, body: object, message: kombu.Message) -> None:
         """Not a task message at all."""
         del body
-        self.quarantine(message, ValueError("not a task message: it has no 'task' header"))
+        self.quarantine(message, Quarantine("NoTaskMessage", "expected a task message"))
 
     def on_unknown_task(self, body: object, message: kombu.Message, exc: Exception) -> None:
         """A task that this worker does not know."""
         del body
-        name = (message.headers or {}).get("task")
-        self.quarantine(message, LookupError(f"this worker has no task {name!r}"), cause=exc)
+        self.quarantine(message, _wrong("UnknownTask", exc))
 
     def on_invalid_task(self, body: object, message: kombu.Message, exc: Exception) -> None:
         """A task message whose parts do not fit, or whose content is not allowed."""
         del body
-        self.quarantine(message, exc)
+        self.quarantine(message, _wrong("BodyRefused", exc))
 
-    def quarantine(
-        self, message: kombu.Message, why: Exception, cause: Exception | None = None
-    ) -> None:
-        """Put the message aside, byte for byte: the broker moves it to ``dead.inbox``."""
-        message.reject_log_error(log, self.connection_errors)
+    def quarantine(self, message: kombu.Message, why: Quarantine) -> None:
+        """Put the message aside, byte for byte, as a dead letter."""
         tell_quarantined(
-            self.app,
-            self.hostname,
-            queue=message.delivery_info.get("routing_key"),
-            headers=message.headers,
-            why=why,
-            cause=cause,
+            self.app, self.hostname, queue=self.app.serving, headers=message.headers, why=why
         )
+        self.bury(message, Failure(outcome="quarantined", error_type=why.kind, message=why.reason))
+
+    def bury(self, message: Any, failure: Failure) -> None:
+        """Post the dead letter of a message, then acknowledge it.
+
+        If the letter cannot be posted, the broker moves the message to ``dead.inbox``.
+        """
+        if getattr(message, "buried", False):
+            return
+        message.buried = True
+
+        def post() -> bool:
+            letter = self._letters.write(
+                message.headers,
+                failure,
+                original_of(message),
+                priority=message.properties.get("priority"),
+                redelivered=bool((message.delivery_info or {}).get("redelivered")),
+            )
+            return self._letters.post(letter)
+
+        self.desk.do(post, partial(self._settle, message, requeue=False))
+
+    def hand_back(self, message: Any, why: HandBack) -> None:
+        """Let the message come again later: the worker that knows its task may be on its way."""
+
+        def give() -> bool:
+            try:
+                hand_back(
+                    self.app,
+                    self.app.serving,
+                    original_of(message),
+                    message.headers,
+                    message.properties,
+                    why.seconds,
+                    why.times,
+                )
+            except Exception as error:  # noqa: BLE001 (whatever it was, it is still in its queue)
+                log.warning("a job of an unknown task was not handed back: %s", error)
+                time.sleep(_PAUSE)
+                return False
+            tell_handed_back(
+                self.app, self.hostname, queue=self.app.serving, headers=message.headers, why=why
+            )
+            return True
+
+        self.desk.do(give, partial(self._settle, message, requeue=True))
+
+    def _settle(self, message: kombu.Message, done: bool, *, requeue: bool) -> None:
+        """In the loop: acknowledge what is done, else reject it."""
+        if done:
+            message.ack_log_error(log, self.connection_errors)
+        else:
+            message.reject_log_error(log, self.connection_errors, requeue=requeue)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[kombu.Message], Any]:
-        """Celery's handler of a message, from which no message can kill the worker."""
+        """Celery's handler of a message, behind the gate; no message can kill the worker."""
         handle = super().create_task_handler(*args, **kwargs)
+        tasks = self.app.tasks
 
-        def on_task_received(message: kombu.Message) -> Any:
+        def on_task_received(message: Any) -> Any:
+            body = message.body
+            verdict = gate.examine(
+                message.properties if getattr(message, "readable", True) else None,
+                message.headers,
+                body.encode() if isinstance(body, str) else body,
+                tasks=tasks,
+                limits=self._limits,
+            )
+            match verdict:
+                case Run():
+                    message.job, message.body = verdict, verdict.body
+                    message.bury = partial(self.bury, message)
+                case HandBack():
+                    return self.hand_back(message, verdict)
+                case Quarantine():
+                    return self.quarantine(message, verdict)
             try:
                 return handle(message)
             except self.connection_errors:
@@ -168,6 +251,11 @@ class JobConsumer(Consumer):
             except Exception as error:
                 if message.acknowledged:
                     raise
-                return self.quarantine(message, error)
+                return self.quarantine(message, _wrong("BodyRefused", error))
 
         return on_task_received
+
+
+def _wrong(kind: gate.Kind, error: Exception) -> Quarantine:
+    """What the gate let through and Celery refuses all the same."""
+    return Quarantine(kind, f"{type(error).__name__}: {error}")

@@ -24,6 +24,8 @@ from laneway.worker.tally import Counting, Tallies
 
 #: Processes that may be added while the worker runs.
 _SPARE: Final = 64
+#: Seconds that letters under way get when the worker stops: the deadline of one publish.
+_LAST_LETTERS: Final = 10.0
 _UID: Final = "laneway.tally"
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
 _REQUEST: Final = "laneway.worker.request:JobRequest"
@@ -104,6 +106,13 @@ class JobWorker(Worker):
         signals.worker_before_create_process.connect(share_memory, weak=False, dispatch_uid=_UID)
         signals.worker_process_init.disconnect(dispatch_uid=_UID)
         signals.worker_process_init.connect(count_in_child, weak=False, dispatch_uid=_UID)
+
+    def on_stopped(self) -> None:
+        """Celery's hook when every step has stopped, while the connection is still open."""
+        consumer = getattr(self, "consumer", None)
+        if consumer is not None:
+            consumer.desk.close(_LAST_LETTERS)
+        super().on_stopped()
 
     def stats(self) -> dict[str, Any]:
         """What ``celery inspect stats`` shows, with what this process was told.

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject
 from celery.worker.request import Request
+from celery.worker.state import task_ready
+
+from laneway.worker.letters import Failure, failure_of
+
+if TYPE_CHECKING:
+    from laneway.deadletter.letter import Outcome
 
 #: Hard and soft time limit in seconds; None is none.
 Limits = tuple[float | None, float | None]
@@ -32,12 +40,17 @@ def effective_limits(app: Any, task: Any, called: Limits) -> Limits:
 class JobRequest(Request):
     """Celery's request with the queue's time limits, and with nothing settled into nothing.
 
-    Celery acknowledges a job that ran into its hard time limit (it is gone) or puts it back (it
-    times out for ever). Here it is rejected without requeue, so that the broker moves it to
-    ``dead.inbox``; what Celery does afterwards changes nothing, as a request is settled once.
+    A job that ended for good is buried: its dead letter is posted, then it is acknowledged. Where
+    the message knows no way to do that (the direct pool does it itself) it is rejected without
+    requeue, so that the broker moves it to ``dead.inbox``. That goes for a hard time limit too,
+    where Celery acknowledges the job (it is gone) or puts it back (it times out for ever); what
+    Celery does afterwards changes nothing, as a request is settled once.
     """
 
     _limits: Limits = (None, None)
+    _failure: Failure | None = None
+    _has_expired = False
+    acknowledged: bool = False
 
     @property
     def time_limits(self) -> Limits:
@@ -80,6 +93,7 @@ class JobRequest(Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """The pool's report of a time limit of ``timeout`` seconds."""
         if not soft and self.task.acks_late:
+            self._failure = self._failure_of(TimeLimitExceeded(timeout))
             self.reject(requeue=False)
         super().on_timeout(soft, timeout)
 
@@ -88,11 +102,64 @@ class JobRequest(Request):
     ) -> Any:
         """The pool's report of a failure; a timeout can come this way as well."""
         error = getattr(exc_info.exception, "exc", exc_info.exception)
+        self._failure = self._failure_of(error, exc_info)
+        if isinstance(error, MemoryError):
+            # Celery would end the whole worker. Celery's tracer has stored and told the failure.
+            task_ready(self)
+            self.reject(requeue=False)
+            return None
         if isinstance(error, TimeLimitExceeded) and self.task.acks_late:
             self.reject(requeue=False)
         elif isinstance(error, WorkerLostError) and not self.task.retry_on_worker_lost:
             self.tell_lost()
         return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def maybe_expire(self) -> bool:
+        """Celery's question whether it is too late; the job's id is not remembered as revoked.
+
+        Its dead letter can be replayed under the same id, which this worker must then run.
+        """
+        when = self.expires
+        self._has_expired = bool(when) and datetime.now(UTC if when.tzinfo else None) > when
+        return self._has_expired
+
+    def acknowledge(self) -> None:
+        """The job needs nothing more; if it expired, it becomes a dead letter."""
+        if not (self._has_expired and self._bury(Failure(outcome="expired"))):
+            super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:
+        """The job ended without success, or is to run again; an end is a dead letter."""
+        if requeue or not self._bury(self._failure or Failure(outcome="refused")):
+            super().reject(requeue)
+
+    def _bury(self, failure: Failure) -> bool:
+        bury = getattr(self.message, "bury", None)
+        if bury is None:
+            return False
+        if not self.acknowledged:
+            self.acknowledged = True
+            bury(failure)
+            self.send_event("task-rejected", requeue=False)
+        return True
+
+    def _failure_of(self, error: BaseException, exc_info: Any = None) -> Failure:
+        match error:
+            case TimeLimitExceeded():
+                outcome: Outcome = "time-limit"
+            case WorkerLostError():
+                outcome = "lost"
+            case Reject():
+                outcome = "rejected"
+            case _:
+                outcome = "failed"
+        return failure_of(
+            outcome,
+            error,
+            task_module=self.task.__module__,
+            where=getattr(exc_info, "tb", None),
+            text=getattr(exc_info, "traceback", None),
+        )
 
     def tell_lost(self) -> None:
         """Tell that the job's process died: the broker counts that, and nobody else would tell."""

@@ -13,12 +13,15 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 
 from laneway.app import READY_AT_HEADER
+from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.once import AlreadyDone, PutOff
+from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from laneway.app import Laneway
+    from laneway.worker.gate import HandBack, Quarantine
 
 #: Characters of an error's text that a fact carries: a log line stays one write to a pipe.
 _REASON_LENGTH: Final = 500
@@ -51,13 +54,7 @@ def connect(app: Laneway, queue: str, worker: str) -> None:
 
 
 def tell_quarantined(
-    app: Laneway,
-    worker: str,
-    *,
-    queue: str | None,
-    headers: object,
-    why: Exception,
-    cause: Exception | None = None,
+    app: Laneway, worker: str, *, queue: str, headers: object, why: Quarantine
 ) -> None:
     """Tell of a message that no task could be made of; its headers can be anything."""
     named = headers if isinstance(headers, dict) else {}
@@ -68,8 +65,24 @@ def tell_quarantined(
         task=task if isinstance(task, str) else None,
         task_id=task_id if isinstance(task_id, str) else None,
         worker=worker,
-        error_type=type(cause or why).__name__,
-        reason=str(why),
+        error_type=why.kind,
+        # It can repeat what the message says.
+        reason=None if app.policy.queue(queue).secure else why.reason[:_REASON_LENGTH],
+    )
+
+
+def tell_handed_back(
+    app: Laneway, worker: str, *, queue: str, headers: dict[str, Any], why: HandBack
+) -> None:
+    """Tell of a job that comes again later, because this worker does not know its task."""
+    app.facts.tell(
+        "retried",
+        queue=queue,
+        task=headers["task"],
+        task_id=headers["id"],
+        worker=worker,
+        error_type="UnknownTask",
+        reason=f"{why.reason}; handed back for {why.seconds} s",
     )
 
 
@@ -96,6 +109,8 @@ class _Teller:
     def succeeded(self, sender: Any, **_: Any) -> None:
         request = sender.request
         self._tell("succeeded", request, sender.name, runtime=self._runtime(request))
+        if getattr(request, REPLAYS_HEADER, None):
+            note_success(self.app, self.queue, self.worker, request.id, vars(request))
 
     def failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
         if isinstance(exception, Reject | Ignore):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
+from laneway.deadletter.letter import Original
 from laneway.worker.direct import properties
 
 if TYPE_CHECKING:
@@ -105,6 +106,15 @@ class Delivery:
             Exception: the bytes are no properties; of any kind, for the decoder is py-amqp's.
         """
         return properties.decode(self.raw_properties)
+
+    def original(self) -> Original:
+        """The message as it was published."""
+        return Original(
+            exchange=self.exchange,
+            routing_key=self.routing_key,
+            properties=self.raw_properties,
+            body=self.body,
+        )
 
 
 @dataclass(slots=True)

@@ -9,10 +9,11 @@ from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
 
 from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
 
+from laneway.deadletter.cause import error_type_of
 from laneway.worker.direct import commands, slots
 from laneway.worker.direct.message import request_of
 from laneway.worker.direct.nursery import Nursery
@@ -20,6 +21,7 @@ from laneway.worker.direct.process import JobProcess
 from laneway.worker.direct.slots import Slots
 from laneway.worker.direct.totals import Totals
 from laneway.worker.direct.watch import Watch
+from laneway.worker.letters import Failure, LetterWriter
 
 if TYPE_CHECKING:
     import socket
@@ -38,6 +40,8 @@ PLACE: Final = "laneway.worker.direct.pool:DirectPool"
 _SPARE: Final = 64
 #: Seconds that the first process gets to begin to consume before the worker is called ready.
 _READY: Final = 10.0
+#: Seconds that the note of a time limit may take: the next job that is ended waits meanwhile.
+_NOTE: Final = 5.0
 
 
 class DirectPool(BasePool):
@@ -176,11 +180,9 @@ class DirectPool(BasePool):
         return sum(slot.running for slot in self.slots)
 
     def _live(self, index: int, parent: socket.socket) -> None:
-        queue = self.app.serving
-        assert queue is not None
         JobProcess(
             self.app,
-            queue,
+            self._queue,
             self.hostname,
             self.slots[index],
             parent,
@@ -199,7 +201,37 @@ class DirectPool(BasePool):
             verdict = self._conclude(ended, broker_gives_it_again=left.is_the_brokers)
         except Exception:
             log.exception("the end of %s[%s] could not be stored", ended.task, ended.task_id)
-        left.settle(verdict)
+        if left.settle(verdict) and verdict == "dead-letter":
+            self._note_limit(ended)
+
+    def _note_limit(self, ended: Ended) -> None:
+        """What the broker cannot know of the dead letter that it has just made.
+
+        The keeper writes that letter, with the message; this note has the same id.
+        """
+        known = dict(ended.request or {})
+        known |= {"id": ended.task_id, "task": ended.task}
+        failure = Failure(
+            outcome="time-limit",
+            error_type=error_type_of(TimeLimitExceeded()),
+            message=f"the hard time limit of {ended.limit:g} s",
+        )
+        info = known.get("delivery_info") or {}
+        writer = LetterWriter(self.app, self._queue, self.hostname)
+        note = writer.write(
+            known,
+            failure,
+            None,
+            priority=info.get("priority"),
+            redelivered=bool(info.get("redelivered")),
+        )
+        writer.post(note, _NOTE)
+
+    @property
+    def _queue(self) -> str:
+        queue = self.app.serving
+        assert queue is not None
+        return queue
 
     def _conclude(self, ended: Ended, *, broker_gives_it_again: bool) -> Verdict | None:
         verdicts: list[Verdict] = []

@@ -20,16 +20,18 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
 from laneway.broker import profile_of, server_version
-from laneway.errors import PublishError
 from laneway.worker.direct import slots
-from laneway.worker.direct.early import put_off, too_early
+from laneway.worker.direct.early import too_early
 from laneway.worker.direct.intake import Intake
 from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
-from laneway.worker.direct.runner import Runner
+from laneway.worker.direct.runner import Ran, Runner
 from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
+from laneway.worker.gate import HandBack, Quarantine
+from laneway.worker.hand_back import hand_back
+from laneway.worker.letters import Failure, LetterWriter
 from laneway.worker.request import HIDDEN
-from laneway.worker.telling import RECEIVED, tell_quarantined
+from laneway.worker.telling import RECEIVED, tell_handed_back, tell_quarantined
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.worker.direct.frames import Delivery
-    from laneway.worker.direct.runner import Job, Verdict
+    from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
     from laneway.worker.direct.totals import Total
 
@@ -56,6 +58,8 @@ _REPORT_AFTER: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 #: Seconds that a process that leaves waits for the broker to take its last task events.
 _LAST_EVENTS: Final = 2.0
+#: Seconds that a message stays here which could not be put off, before it goes to its queue.
+_GIVE_BACK_PAUSE: Final = 1.0
 #: Times the budget: what is held beyond it, because jobs turned out to be longer, is given back.
 _TOO_MUCH: Final = 1.5
 
@@ -101,7 +105,8 @@ class JobProcess:
         self._retire = False
         self._heard = 0
         self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
-        self._runner = Runner(app, hostname)
+        self._runner = Runner(app, queue, hostname)
+        self._letters = LetterWriter(app, queue, hostname)
         self._intake: Intake | None = None
         self._events: TaskEvents | None = None
         self._job: Job | None = None
@@ -200,25 +205,27 @@ class JobProcess:
             self._slot.state = slots.CONNECTED
 
     def _handle(self, intake: Intake, delivery: Delivery) -> None:
-        try:
-            job = self._runner.read(delivery)
-            seconds = too_early(job.request.get("eta"))
-            if seconds:
-                put_off(self._app, self._queue, delivery, seconds)
-            if seconds or self._runner.refused_before_run(job, self._eventer()):
-                intake.finish(delivery.tag)
-                return
-        except PublishError as error:
-            # It is too early, and there is nowhere to wait: the queue is the best place.
-            log.warning("a job that came too early is given back: %s", error)
-            intake.refuse(delivery.tag, requeue=True)
+        job = self._runner.read(delivery)
+        if isinstance(job, Quarantine):
+            self._quarantine(intake, delivery, job)
             return
-        except Exception as error:  # noqa: BLE001 (whatever a message is, it must not end us)
-            self._quarantine(intake, delivery, error)
+        if isinstance(job, HandBack):
+            self._hand_back(intake, delivery, job)
             return
-        if job.request.get("x-delivery-count"):
-            self._isolate(intake)
-        self._run(intake, delivery, job)
+        request = job.request
+        if seconds := request.get("eta") and too_early(request["eta"]):
+            self._put_off(intake, delivery, seconds)
+            return
+        refused = self._runner.refused_before_run(job, self._eventer())
+        if refused == "expired":
+            failure = Failure(outcome="expired")
+            self._bury(intake, delivery, request, failure, job.priority)
+        elif refused:
+            intake.finish(delivery.tag)
+        else:
+            if request.get("x-delivery-count"):
+                self._isolate(intake)
+            self._run(intake, delivery, job)
 
     def _isolate(self, intake: Intake) -> None:
         """Hold nothing but the job at hand, which may have killed the process it ran in before.
@@ -255,11 +262,10 @@ class JobProcess:
         request = self._announce(job)
         self._job = job
         # If the end of the job is interrupted, it runs again rather than never.
-        verdict: Verdict = "requeue"
-        traced: Any = None
+        ran = Ran("requeue", None, None)
         try:
             self._interruptible = job.soft_limit > 0
-            verdict, traced = self._runner.run(job)
+            ran = self._runner.run(job)
             self._interruptible = False
         except SoftTimeLimitExceeded:
             # It came when the task's own code had ended already.
@@ -276,14 +282,16 @@ class JobProcess:
             # A process that the task forked, and that fell out of the task: it must not go on.
             os._exit(1)
         self._job = None
-        if verdict == "ack":
+        if ran.verdict == "ack":
             intake.finish(delivery.tag)
+        elif ran.failure is not None:
+            self._bury(intake, delivery, job.request, ran.failure, job.priority)
         else:
-            intake.refuse(delivery.tag, requeue=verdict == "requeue")
+            intake.refuse(delivery.tag, requeue=ran.verdict == "requeue")
         with self._ending:
             took = slot.end()
-        if request is not None and traced is not None:
-            tell_ended(request, traced)
+        if request is not None and ran.traced is not None:
+            tell_ended(request, ran.traced)
         self._jobs += 1
         self._learn(intake, took)
         self._retire = self._is_used_up()
@@ -322,12 +330,61 @@ class JobProcess:
         if changed or too_much:
             intake.stop_soon(return_held=too_much)
 
-    def _quarantine(self, intake: Intake, delivery: Delivery, why: Exception) -> None:
-        intake.refuse(delivery.tag, requeue=False)
-        headers: Any = None
+    # -- what does not run, and what failed --------------------------------------------------
+
+    def _bury(
+        self,
+        intake: Intake,
+        delivery: Delivery,
+        headers: object,
+        failure: Failure,
+        priority: int | None,
+    ) -> None:
+        """Post the dead letter, then acknowledge; without a letter the broker makes one."""
+        letter = self._letters.write(
+            headers,
+            failure,
+            delivery.original(),
+            priority=priority,
+            redelivered=delivery.redelivered,
+        )
+        if self._letters.post(letter):
+            intake.finish(delivery.tag)
+        else:
+            intake.refuse(delivery.tag, requeue=False)
+
+    def _quarantine(self, intake: Intake, delivery: Delivery, why: Quarantine) -> None:
+        properties: dict[str, Any] = {}
         with contextlib.suppress(Exception):
-            headers = delivery.properties().get("application_headers")
+            properties = delivery.properties()
+        headers = properties.get("application_headers")
         tell_quarantined(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
+        failure = Failure(outcome="quarantined", error_type=why.kind, message=why.reason)
+        self._bury(intake, delivery, headers, failure, properties.get("priority"))
+
+    def _hand_back(self, intake: Intake, delivery: Delivery, why: HandBack) -> None:
+        """Let a job of an unknown task come again later."""
+        if self._put_off(intake, delivery, why.seconds, why.times):
+            headers = delivery.properties()["application_headers"]
+            tell_handed_back(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
+
+    def _put_off(
+        self, intake: Intake, delivery: Delivery, seconds: float, count: int | None = None
+    ) -> bool:
+        """Let a message wait in the broker; in its queue, if it can wait nowhere else."""
+        properties = delivery.properties()
+        headers = properties.pop("application_headers")
+        try:
+            hand_back(
+                self._app, self._queue, delivery.original(), headers, properties, seconds, count
+            )
+        except Exception as error:  # noqa: BLE001 (whatever it was, the delivery is still ours)
+            log.warning("a job that came too early is given back: %s", error)
+            self._wait(_GIVE_BACK_PAUSE)
+            intake.refuse(delivery.tag, requeue=True)
+            return False
+        intake.finish(delivery.tag)
+        return True
 
     def _is_used_up(self) -> bool:
         if self._max_jobs and self._jobs >= self._max_jobs:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from celery import signals, states
 from celery.app.task import Context
 from celery.app.trace import build_tracer
-from celery.exceptions import InvalidTaskError, Reject
+from celery.exceptions import Reject
 from celery.worker import state as worker_state
-from kombu.compression import decompress
-from kombu.utils import json as kombu_json
 
+from laneway.worker import gate
 from laneway.worker.direct.message import request_of
+from laneway.worker.gate import HandBack, Quarantine, Run
+from laneway.worker.letters import Failure, failure_of
 from laneway.worker.request import effective_limits
 
 if TYPE_CHECKING:
     from laneway.app import Laneway
+    from laneway.deadletter.letter import Outcome
     from laneway.worker.direct.frames import Delivery
     from laneway.worker.direct.task_events import TaskEvents
+
+log = logging.getLogger(__name__)
 
 #: What the broker is told of a delivery.
 Verdict = Literal["ack", "dead-letter", "requeue"]
 
-#: What kombu writes into JSON where a value is no plain one (a date, a UUID, a decimal …).
-_TYPED: Final = b'"__type__"'
+
+class Ran(NamedTuple):
+    """What became of a job that ran."""
+
+    verdict: Verdict
+    #: What Celery's tracer said.
+    traced: Any
+    #: How it ended, if it ended without success.
+    failure: Failure | None
 
 
 @dataclass(slots=True)
@@ -46,40 +57,46 @@ class Job:
     hard_limit: float
     soft_limit: float
 
+    @property
+    def priority(self) -> int | None:
+        """What its message says."""
+        priority: int | None = self.request["delivery_info"]["priority"]
+        return priority
+
 
 class Runner:
     """Makes jobs of deliveries and runs them with Celery's tracer.
 
     Args:
         app: the application; in a process that runs jobs.
+        queue: the queue served.
         hostname: the worker's node name.
     """
 
-    def __init__(self, app: Laneway, hostname: str) -> None:
+    def __init__(self, app: Laneway, queue: str, hostname: str) -> None:
         self._app = app
         self._hostname = hostname
         self._tasks = app.tasks
         self._defaults: dict[str, tuple[float, float]] = {}
+        self._most = gate.limits_of(app, queue)
 
-    def read(self, delivery: Delivery) -> Job:
-        """The gate before any task code: a job, or the reason why the message is none.
-
-        Raises:
-            LookupError: this worker has no such task.
-            Exception: anything else that is wrong with the message.
-        """
-        properties = delivery.properties()
-        headers = properties.pop("application_headers", None)
-        name = headers.get("task") if isinstance(headers, dict) else None
-        if not isinstance(name, str):
-            raise InvalidTaskError("not a task message: it has no 'task' header")
-        task = self._tasks.get(name)
-        if task is None:
-            raise LookupError(f"this worker has no task {name!r}")
-        task_id = headers.get("id")
-        if not isinstance(task_id, str):
-            raise InvalidTaskError(f"expected the header 'id' to be text, got: {task_id!r}")
-        args, kwargs, embed = _decode(properties, headers, delivery.body)
+    def read(self, delivery: Delivery) -> Job | HandBack | Quarantine:
+        """Let a message through the gate: a job, or what else is to become of it."""
+        try:
+            properties = delivery.properties()
+        except Exception as error:  # noqa: BLE001 (the decoder raises whatever wrong bytes make it)
+            log.debug("properties that cannot be decoded: %r", error)
+            verdict = gate.examine(None, None, delivery.body, tasks=self._tasks)
+            assert isinstance(verdict, Quarantine)
+            return verdict
+        headers: Any = properties.pop("application_headers", None)
+        verdict = gate.examine(
+            properties, headers, delivery.body, tasks=self._tasks, limits=self._most
+        )
+        if not isinstance(verdict, Run):
+            return verdict
+        args, kwargs, embed, _ = verdict
+        name, task_id = headers["task"], headers["id"]
         request = headers
         request["properties"] = properties
         request["reply_to"] = properties.get("reply_to")
@@ -94,8 +111,8 @@ class Runner:
         request["args"] = args
         request["kwargs"] = kwargs
         request["is_eager"] = False
-        if embed:
-            request.update(embed)
+        request.update(embed)
+        task = self._tasks[name]
         hard, soft = self._limits(name, task, headers.get("timelimit"))
         return Job(task_id, name, task, args, kwargs, request, hard, soft)
 
@@ -110,28 +127,33 @@ class Runner:
         hard, soft = effective_limits(self._app, task, (given[0], given[1]))
         return hard or 0.0, soft or 0.0
 
-    def refused_before_run(self, job: Job, eventer: TaskEvents | None = None) -> bool:
+    def refused_before_run(
+        self, job: Job, eventer: TaskEvents | None = None
+    ) -> Literal["expired", "revoked"] | None:
         """Whether the job was revoked or has expired; told and stored like Celery does it."""
         expires = job.request.get("expires")
         revoked = worker_state.revoked
         expired = bool(expires) and _is_past(expires)
         if not expired and (not len(revoked) or job.id not in revoked):
-            return False
+            return None
         context = Context(job.request)
         if eventer is not None:
             self.request_of(job, eventer).send_event(
                 "task-revoked", terminated=False, signum=None, expired=expired
             )
-        job.task.backend.mark_as_revoked(
-            job.id,
-            "expired" if expired else "revoked",
-            request=context,
-            store_result=not context.ignore_result and not job.task.ignore_result,
-        )
+        try:
+            job.task.backend.mark_as_revoked(
+                job.id,
+                "expired" if expired else "revoked",
+                request=context,
+                store_result=not context.ignore_result and not job.task.ignore_result,
+            )
+        except Exception as error:  # noqa: BLE001 (it does not run, wherever the results are)
+            log.warning("the end of %s was not stored: %s", job.id, type(error).__name__)
         signals.task_revoked.send(
             job.task, request=context, terminated=False, signum=None, expired=expired
         )
-        return True
+        return "expired" if expired else "revoked"
 
     def request_of(self, job: Job, eventer: TaskEvents | None) -> Any:
         """Celery's request of the job, for those who listen to its signals and events."""
@@ -139,8 +161,8 @@ class Runner:
             self._app, self._hostname, job.id, job.task_name, job.request, eventer=eventer
         )
 
-    def run(self, job: Job) -> tuple[Verdict, Any]:
-        """Run the job to its end; what the broker is to be told, and what Celery's tracer said.
+    def run(self, job: Job) -> Ran:
+        """Run the job to its end.
 
         Raises:
             BaseException: what must end the process (``SystemExit`` and its like).
@@ -154,51 +176,36 @@ class Runner:
         try:
             traced = task.__trace__(job.id, job.args, job.kwargs, job.request)
         except Reject as error:
-            return ("requeue" if error.requeue else "dead-letter"), None
-        verdict = _verdict(traced[1])
-        if verdict == "dead-letter" and traced[1].state == states.REJECTED:
-            # Celery's tracer leaves storing and telling it to the parent of its pool.
-            self.request_of(job, None).on_failure(traced[0], return_ok=True)
-        return verdict, traced
+            if error.requeue:
+                return Ran("requeue", None, None)
+            return Ran("dead-letter", None, self._failure_of("rejected", error, job))
+        info = traced[1]
+        # Done, or retried (the next run was published), or ignored.
+        if info is None or info.state not in {states.FAILURE, states.REJECTED}:
+            return Ran("ack", traced, None)
+        if info.state == states.FAILURE:
+            failure = self._failure_of("failed", info.retval, job, traced[0])
+            return Ran("dead-letter", traced, failure)
+        if info.retval.requeue:
+            return Ran("requeue", traced, None)
+        # Celery's tracer leaves storing and telling it to the parent of its pool.
+        self.request_of(job, None).on_failure(traced[0], return_ok=True)
+        failure = self._failure_of("rejected", info.retval, job, traced[0])
+        return Ran("dead-letter", traced, failure)
 
-
-def _verdict(info: Any) -> Verdict:
-    if info is None:
-        return "ack"
-    match info.state:
-        case states.FAILURE:
-            return "dead-letter"
-        case states.REJECTED:
-            return "requeue" if info.retval.requeue else "dead-letter"
-        case _:
-            # Retried (the next run was published) or ignored.
-            return "ack"
+    def _failure_of(
+        self, outcome: Outcome, error: BaseException, job: Job, einfo: Any = None
+    ) -> Failure:
+        return failure_of(
+            outcome,
+            error,
+            task_module=job.task.__module__,
+            # The error itself may have lost it (Celery clears what it keeps).
+            where=error.__traceback__ or getattr(einfo, "tb", None),
+            text=getattr(einfo, "traceback", None),
+        )
 
 
 def _is_past(expires: Any) -> bool:
-    try:
-        when = datetime.fromisoformat(expires)
-    except (TypeError, ValueError) as error:
-        raise InvalidTaskError(f"invalid expires value {expires!r}: {error}") from None
+    when = datetime.fromisoformat(expires)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)) < datetime.now(UTC)
-
-
-def _decode(
-    properties: dict[str, Any], headers: dict[str, Any], body: bytes
-) -> tuple[list[Any], dict[str, Any], dict[str, Any] | None]:
-    content_type = properties.get("content_type")
-    if content_type != "application/json":
-        raise ValueError(f"expected content type 'application/json', got: {content_type!r}")
-    if compression := headers.get("compression"):
-        body = decompress(body, compression)
-    # kombu's decoder builds an object for each message to bring back what is no plain value.
-    loads = kombu_json.loads if _TYPED in body else json.loads
-    decoded = loads(body.decode(properties.get("content_encoding") or "utf-8"))
-    if not isinstance(decoded, list) or len(decoded) != 3:
-        raise InvalidTaskError("expected a body of [args, kwargs, embed]")
-    args, kwargs, embed = decoded
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise InvalidTaskError("expected args as a list and kwargs as a mapping")
-    if embed is not None and not isinstance(embed, dict):
-        raise InvalidTaskError("expected embed as a mapping")
-    return args, kwargs, embed
