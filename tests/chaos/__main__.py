@@ -9,16 +9,22 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
 from bench.setup import set_up_peers
 from chaos import report
 from chaos.plan import document as planned
-from chaos.plan import plan
+from chaos.plan import expected_seconds, plan
 from chaos.run import Settings, document, go
 from chaos.systems import SYSTEMS
 from laneway.local import RunDirectory
+
+#: Jobs a second where nobody says how many jobs.
+_RATE: Final = 150
+#: Seconds that a fault takes, on average.
+_USUAL: Final = 6.0
 
 
 def main() -> int:
@@ -26,14 +32,17 @@ def main() -> int:
     chosen = _options()
     console = Console(highlight=False)
     faults = plan(chosen.seed, chosen.faults, nodes=chosen.nodes, kinds=chosen.only, gap=chosen.gap)
-    console.print(f"seed {chosen.seed}: {len(faults)} faults, {chosen.jobs:,} jobs")
+    console.print(f"seed {chosen.seed}: {len(faults)} faults")
     for fault in faults:
         console.print(str(fault))
+    seconds = expected_seconds(faults)
+    jobs = chosen.jobs or int(_RATE * seconds)
+    console.print(f"{jobs:,} jobs, {jobs / seconds:.0f} a second for about {seconds:.0f} s")
+    settings = Settings(
+        seed=chosen.seed, jobs=jobs, rate=jobs / seconds, faults=faults, nodes=chosen.nodes
+    )
     if chosen.plan:
         return 0
-    settings = Settings(
-        seed=chosen.seed, jobs=chosen.jobs, rate=chosen.rate, faults=faults, nodes=chosen.nodes
-    )
     keys = chosen.system or ["laneway"]
     if keys != ["laneway"]:
         set_up_peers(console.print)
@@ -81,11 +90,7 @@ def _options() -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.seed is None:
         chosen.seed = random.randrange(10**6)
-    # A fault and its peace take about ten seconds.
-    chosen.faults = chosen.faults or max(1, round(chosen.minutes * 60 / (chosen.gap + 6)))
-    seconds = chosen.faults * (chosen.gap + 6)
-    chosen.jobs = chosen.jobs or int(150 * seconds)
-    chosen.rate = chosen.jobs / seconds
+    chosen.faults = chosen.faults or max(1, round(chosen.minutes * 60 / (chosen.gap + _USUAL)))
     return chosen
 
 

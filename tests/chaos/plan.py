@@ -36,10 +36,12 @@ CLUSTER_FAULTS: Final[Mapping[str, tuple[float, float]]] = {
     "rolling-restart": (0, 0),
     "cut-one-node": (2, 5),
 }
-#: Faults after which a broker has to start again.
-BROKER_ENDS: Final = frozenset(
-    {"kill-broker", "restart-broker", "kill-leader", "kill-two", "rolling-restart"}
-)
+#: Seconds that a fault takes besides those that it lasts: a broker has to start again, for example.
+#: Only an estimate, so that there is load until the last fault.
+_MORE: Final[Mapping[str, float]] = {
+    "kill-broker": 6, "restart-broker": 7, "kill-leader": 7, "kill-two": 8, "rolling-restart": 20,
+    "rolling-upgrade": 11, "memory-alarm": 3, "disk-alarm": 3,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,11 @@ def plan(
                 )
             )
     return tuple(faults)
+
+
+def expected_seconds(faults: Sequence[Fault]) -> float:
+    """How long a schedule takes, about."""
+    return sum(fault.gap + fault.seconds + _MORE.get(fault.kind, 0.5) for fault in faults)
 
 
 def document(faults: Sequence[Fault]) -> list[dict[str, Any]]:

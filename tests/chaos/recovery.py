@@ -63,11 +63,17 @@ def recovery(fault: Done, ends: Sequence[float]) -> float | None:
     return None
 
 
-def standstill(fault: Done, ends: Sequence[float]) -> float:
-    """The longest time without any end of a job, from a fault until ten seconds after its cause."""
-    last = fault.healed + _AFTER
-    times = [fault.began, *ends[bisect_left(ends, fault.began) : bisect_right(ends, last)]]
-    return max((b - a for a, b in pairwise(times)), default=last - fault.began)
+def standstill(fault: Done, ends: Sequence[float], load_until: float) -> float:
+    """The longest time without any end of a job, from a fault until ten seconds after its cause.
+
+    Args:
+        fault: it.
+        ends: when jobs ended, sorted.
+        load_until: when producers had published everything: then nothing need end any more.
+    """
+    last = max(fault.began, min(fault.healed + _AFTER, load_until))
+    between = ends[bisect_left(ends, fault.began) : bisect_right(ends, last)]
+    return max(b - a for a, b in pairwise([fault.began, *between, last]))
 
 
 def _count(ends: Sequence[float], first: float, last: float) -> int:

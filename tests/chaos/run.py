@@ -13,6 +13,7 @@ from chaos.ledger import What, read
 from chaos.order import Order, try_order
 from chaos.recovery import Done, recovery, standstill
 from chaos.stage import Stage
+from chaos.workload import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,13 +106,16 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
             stage.workers.stop(name)
         queued, dead = stage.take_everything()
         entries = list(read(stage.ledger))
+        load_until = _load_until(entries)
         return Result(
             system=system,
             settings=settings,
             account=account(entries, queued=queued, dead=dead, letters=system.letters),
             done=tuple(done),
             recoveries={one.number: recovery(one, _ends(entries, one)) for one in done},
-            standstills={one.number: standstill(one, _ends(entries, one)) for one in done},
+            standstills={
+                one.number: standstill(one, _ends(entries, one), load_until) for one in done
+            },
             came_to_rest=at_rest,
             seconds=time.monotonic() - began,
             refusals=_refusals(stage),
@@ -128,6 +132,15 @@ def _ends(entries: Sequence[Entry], fault: Done) -> list[float]:
         entry.at
         for entry in entries
         if entry.what == What.ENDED and fault.queue in (None, entry.queue)
+    )
+
+
+def _load_until(entries: Sequence[Entry]) -> float:
+    """When the last call of the producers began; those of :mod:`chaos.order` are no load."""
+    last = PRODUCERS * NUMBERS
+    return max(
+        (entry.at for entry in entries if entry.what == What.SENDING and entry.job < last),
+        default=0.0,
     )
 
 

@@ -31,9 +31,9 @@ def run_directory() -> Iterator[RunDirectory]:
 
 def test_nothing_is_lost(run_directory: RunDirectory) -> None:
     """One fault of each family: worker, broker, network, room, Redis."""
-    kinds = ["kill-group", "kill-parent", "kill-broker", "half-open", "full-queue", "redis-down"]
-    faults = plan(1, len(kinds), kinds=kinds, gap=2.0)
-    settings = Settings(seed=1, jobs=3000, rate=120.0, faults=faults, patience=60.0)
+    kinds = ["kill-group", "kill-broker", "half-open", "full-queue", "redis-down"]
+    faults = plan(1, len(kinds), kinds=kinds, gap=1.5)
+    settings = Settings(seed=1, jobs=2500, rate=100.0, faults=faults, patience=60.0)
 
     result = go(run_directory, SYSTEMS["laneway"], settings, print)
 
@@ -44,4 +44,5 @@ def test_nothing_is_lost(run_directory: RunDirectory) -> None:
     assert not [words for words in result.refusals if "UNEXPECTED" in words], said
     # The faults were felt, or this shows nothing.
     assert result.account.accepted > 1500
+    assert result.account.maybe + result.account.refused > 0
     assert result.starts > len(SYSTEMS["laneway"].workers)

@@ -173,9 +173,11 @@ def test_no_recovery_is_none_and_so_is_nothing_to_do() -> None:
 
 
 def test_a_standstill_is_the_longest_time_without_an_end() -> None:
-    assert standstill(FAULT, [90.0, 100.5, 104.5, 106.0]) == 4.0
-    # One that never ended counts until the end of what is looked at.
-    assert standstill(FAULT, [90.0]) == 15.0
+    ends = [90.0, 100.5, 104.5, 106.0, 110.0, 114.0]
+    assert standstill(FAULT, ends, 999.0) == 4.0
+    # One that never ended counts until the end of what is looked at, or of the load.
+    assert standstill(FAULT, [90.0], 999.0) == 15.0
+    assert standstill(FAULT, [90.0], 103.0) == 3.0
 
 
 @pytest.mark.parametrize(
