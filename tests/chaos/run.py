@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 #: Producers of a run.
 PRODUCERS: Final = 2
-#: Seconds that workers and producers get to come up before the first fault.
-_WARM_UP: Final = 4.0
+#: Seconds that workers get to come up, and declare what their system needs, before the producers;
+#: and these before the first fault.
+_WORKERS_UP: Final = 6.0
+_PRODUCERS_UP: Final = 3.0
 #: Seconds of silence after which a run has ended, and after how many it is given up.
 _QUIET: Final = 3.0
 _PATIENCE: Final = 240.0
@@ -91,8 +93,9 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
     """
     began = time.monotonic()
     with Stage(run, system, settings.nodes) as stage:
+        time.sleep(_WORKERS_UP)
         producers = _producers(stage, settings)
-        time.sleep(_WARM_UP)
+        time.sleep(_PRODUCERS_UP)
         faults = Faults(stage)
         done = []
         for fault in settings.faults:

@@ -128,7 +128,7 @@ def calls(
                 )
                 for place in range(count)
             ),
-            delay=chance.choice((0.5, 1.0, 2.0)),
+            delay=chance.choice((1.0, 2.0, 3.0)),
         )
         number += count
 
