@@ -39,7 +39,12 @@ def main() -> int:
     jobs = chosen.jobs or int(_RATE * seconds)
     console.print(f"{jobs:,} jobs, {jobs / seconds:.0f} a second for about {seconds:.0f} s")
     settings = Settings(
-        seed=chosen.seed, jobs=jobs, rate=jobs / seconds, faults=faults, nodes=chosen.nodes
+        seed=chosen.seed,
+        jobs=jobs,
+        rate=jobs / seconds,
+        faults=faults,
+        nodes=chosen.nodes,
+        patience=chosen.patience,
     )
     if chosen.plan:
         return 0
@@ -82,6 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=None, help="instead of as many as fit")
     parser.add_argument("--gap", type=float, default=4.0, help="seconds of peace before each")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--patience", type=float, default=240.0, help="seconds to come to rest")
     parser.add_argument("--only", nargs="*", default=(), help="only these kinds of faults")
     parser.add_argument("--system", nargs="*", choices=tuple(SYSTEMS), help="default: laneway")
     parser.add_argument("--json", type=Path, help="write the whole report here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -36,6 +37,15 @@ def connect(node: PrivateRabbitMQ) -> amqp.Connection:
     return connection
 
 
+def wait_for_another_leader(node: PrivateRabbitMQ, than: str) -> None:
+    address = broker_address(node.url, node.management_url, vhost_prefix="", env={})
+    until = time.monotonic() + 60
+    with Management(address) as management:
+        while management.queue_entry("/", "jobs").get("leader") in (None, "", than):
+            assert time.monotonic() < until, "no other leader within 60 s"
+            time.sleep(0.2)
+
+
 def test_what_was_confirmed_is_there_after_the_leader_was_killed() -> None:
     with RunDirectory.create() as run, Cluster(run, 3) as cluster:
         first = cluster.nodes[0]
@@ -55,6 +65,7 @@ def test_what_was_confirmed_is_there_after_the_leader_was_killed() -> None:
 
         leader.end(crash=True)
 
+        wait_for_another_leader(others[0], leader.node.name)
         with closing(connect(others[0])) as connection:
             channel = connection.channel()
             found = [channel.basic_get("jobs", no_ack=True) for _ in range(MESSAGES)]
