@@ -79,5 +79,9 @@ def lines(result: Result) -> list[str]:
     said += [
         f"publishing raised {words}: {count} times" for words, count in result.refusals.items()
     ]
+    said += [
+        f"a job that was to succeed failed with {error}: {count} times"
+        for error, count in result.failures.items()
+    ]
     said += list(result.problems)
     return said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -69,6 +71,8 @@ class Result:
     seconds: float
     #: What producers were told, by its first words, and how often.
     refusals: dict[str, int]
+    #: Why jobs failed that were not made to, as Laneway's workers told it, and how often.
+    failures: dict[str, int]
     #: How often workers were started.
     starts: int
     version: str
@@ -122,6 +126,7 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
             came_to_rest=at_rest,
             seconds=time.monotonic() - began,
             refusals=_refusals(stage),
+            failures=_failures(stage),
             starts=sum(stage.workers.starts.values()),
             version=stage.cluster.nodes[0].version,
             orders=tuple(orders),
@@ -189,6 +194,19 @@ def _refusals(stage: Stage) -> dict[str, int]:
     return dict(sorted(counted.items(), key=lambda one: -one[1]))
 
 
+def _failures(stage: Stage) -> dict[str, int]:
+    """The errors of jobs that failed and were not made to, by the facts in the logs of workers."""
+    counted: Counter[str] = Counter()
+    for file in stage.logs.glob("worker-*.log"):
+        with file.open(errors="replace") as lines:
+            for line in lines:
+                if line.startswith('{"fact": {"kind": "failed"'):
+                    with suppress(ValueError):
+                        counted[str(json.loads(line)["fact"].get("error_type"))] += 1
+    counted.pop("ValueError", None)
+    return dict(counted.most_common())
+
+
 def _words(done: Done) -> str:
     lasted = done.healed - done.began
     trouble = f" TROUBLE {done.trouble}" if done.trouble else ""
@@ -209,6 +227,7 @@ def document(result: Result) -> dict[str, Any]:
         "problems": list(result.problems),
         "account": asdict(result.account),
         "refusals": result.refusals,
+        "failures": result.failures,
         "order_after_a_kill": [asdict(order) for order in result.orders],
         "worker_starts": result.starts,
         "faults": [
