@@ -54,9 +54,19 @@ class Records:
         self._pid = pid
 
 
-def read_records(folder: Path, shape: struct.Struct) -> Iterator[tuple[Any, ...]]:
-    """Every record that :class:`Records` wrote into a folder; those of one process in order."""
+def read_records(
+    folder: Path, shape: struct.Struct, since: float = 0.0
+) -> Iterator[tuple[Any, ...]]:
+    """Every record that :class:`Records` wrote into a folder; those of one process in order.
+
+    Args:
+        folder: it.
+        shape: of a record.
+        since: files that were last written before this time (since 1970) are left out.
+    """
     for file in folder.iterdir():
+        if file.stat().st_mtime < since:
+            continue
         data = file.read_bytes()
         yield from shape.iter_unpack(data[: len(data) - len(data) % shape.size])
 

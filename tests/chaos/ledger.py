@@ -69,9 +69,14 @@ class Ledger:
         self._records.append(job, time.monotonic(), what, detail, queue, priority)
 
 
-def read(folder: Path) -> Iterator[Entry]:
-    """Every record; those of one process in their order."""
-    return (Entry(*values) for values in read_records(folder, _SHAPE))
+def read(folder: Path, since: float = 0.0) -> Iterator[Entry]:
+    """Every record; those of one process in their order.
+
+    Args:
+        folder: it.
+        since: processes that last wrote before this time (since 1970) are left out.
+    """
+    return (Entry(*values) for values in read_records(folder, _SHAPE, since))
 
 
 def size(folder: Path) -> int:

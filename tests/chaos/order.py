@@ -57,18 +57,19 @@ def try_order(stage: Stage, seed: int) -> list[Order]:
 
 
 def _try(stage: Stage, worker: str, seed: int, producer: int) -> Order:
+    since = time.time()
     process = stage.producer(producer, seed=seed, jobs=_JOBS, shuffled=QUEUES.index("low"))
     with suppress(Exception):
         process.wait(_PATIENCE)
     stage.workers.start(worker)
-    _wait(stage, producer, What.STARTED, _BEFORE)
+    _wait(stage, producer, since, What.STARTED, _BEFORE)
     killed = time.monotonic()
     stage.workers.signal(worker, signal.SIGKILL, group=True)
-    _wait(stage, producer, What.ENDED, _JOBS)
+    _wait(stage, producer, since, What.ENDED, _JOBS)
     stage.workers.stop(worker)
     starts = sorted(
         (entry.at, entry.priority)
-        for entry in _of(stage, producer)
+        for entry in _of(stage, producer, since)
         if entry.what == What.STARTED and entry.at > killed
     )
     return Order(
@@ -78,14 +79,15 @@ def _try(stage: Stage, worker: str, seed: int, producer: int) -> Order:
     )
 
 
-def _wait(stage: Stage, producer: int, what: What, count: int) -> None:
+def _wait(stage: Stage, producer: int, since: float, what: What, count: int) -> None:
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
-        if len({entry.job for entry in _of(stage, producer) if entry.what == what}) >= count:
+        if len({entry.job for entry in _of(stage, producer, since) if entry.what == what}) >= count:
             return
         time.sleep(0.05)
 
 
-def _of(stage: Stage, producer: int) -> list[Entry]:
+def _of(stage: Stage, producer: int, since: float) -> list[Entry]:
+    """What was written of the producer's jobs, by processes that wrote since it began."""
     numbers = range(producer * NUMBERS, (producer + 1) * NUMBERS)
-    return [entry for entry in read(stage.ledger) if entry.job in numbers]
+    return [entry for entry in read(stage.ledger, since) if entry.job in numbers]
