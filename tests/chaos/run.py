@@ -14,6 +14,7 @@ from chaos.faults import Faults
 from chaos.ledger import What, read
 from chaos.order import Order, try_order
 from chaos.recovery import Done, recovery, standstill
+from chaos.remains import take_everything
 from chaos.stage import Stage
 from chaos.workload import NUMBERS
 
@@ -111,7 +112,7 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
         orders = try_order(stage, settings.seed) if settings.order else []
         for name in stage.workers.names:
             stage.workers.stop(name)
-        queued, dead = stage.take_everything()
+        queued, dead = take_everything(stage)
         entries = list(read(stage.ledger))
         load_until = _load_until(entries)
         return Result(

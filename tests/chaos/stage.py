@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -15,15 +14,15 @@ import amqp
 from bench.setup import PEERS_PYTHON, ROOT
 from bench.stage import clean_environment
 from chaos.ledger import QUEUES, VARIABLE, size
-from chaos.messages import numbers
 from chaos.producer import VARIABLE as ORDERS
+from chaos.remains import is_dead
 from chaos.workers import Workers
 from laneway.broker import broker_address
 from laneway.broker.management import Management
 from laneway.errors import BrokerError
 from laneway.local import start_redis
 from laneway.policy import load_policy
-from laneway.topology import LETTER_STREAM, apply_plan, make_plan
+from laneway.topology import apply_plan, make_plan
 from support.cluster import Cluster
 from support.proxy import Proxy
 
@@ -39,12 +38,6 @@ _TESTS: Final = ROOT / "tests"
 _PREFIX: Final = "chaos-"
 #: Seconds that one publish of Laneway's may take.
 DEADLINE: Final = 5
-#: Seconds without any message after which a stream counts as read.
-_STREAM_SILENCE: Final = 2.0
-#: The first words of the names of what holds dead letters: Laneway's, and the end of dramatiq's.
-_DEAD: Final = ("dead.",)
-_DEAD_END: Final = ".XQ"
-
 _QUEUE_FILE: Final = """
 summary = "chaos"
 service_level = "10s"
@@ -225,44 +218,6 @@ class Stage:
             time.sleep(0.5)
         return False
 
-    # -- what is left in the end -------------------------------------------------------------
-
-    def take_everything(self) -> tuple[Counter[int], Counter[int]]:
-        """Empty all queues: the jobs that still waited, and those in dead letters."""
-        queued: Counter[int] = Counter()
-        dead: Counter[int] = Counter()
-        with self.management() as management:
-            entries = management.queue_entries(self.vhost)
-        for entry in entries:
-            name = entry["name"]
-            into = dead if is_dead(name) else queued
-            stream = entry.get("type") == "stream"
-            if stream and name != LETTER_STREAM:
-                continue
-            for body in self._stream(name) if stream else self._queue(name):
-                into.update(numbers(body))
-        return queued, dead
-
-    def _queue(self, name: str) -> Iterator[bytes]:
-        with self.channel() as channel:
-            while (message := channel.basic_get(name, no_ack=True)) is not None:
-                yield _bytes(message.body)
-
-    def _stream(self, name: str) -> Iterator[bytes]:
-        found: list[bytes] = []
-        with self.channel() as channel:
-            channel.basic_qos(0, 1000, False)
-
-            def take(message: Any) -> None:
-                found.append(_bytes(message.body))
-                channel.basic_ack(message.delivery_tag)
-
-            channel.basic_consume(name, callback=take, arguments={"x-stream-offset": "first"})
-            with suppress(TimeoutError):
-                while True:
-                    channel.connection.drain_events(timeout=_STREAM_SILENCE)
-        yield from found
-
     @contextmanager
     def channel(self) -> Iterator[Any]:
         """A channel to a node that answers, without any proxy.
@@ -297,12 +252,3 @@ class Stage:
     def log(self, name: str) -> Path:
         """The output of a worker or producer."""
         return self.logs / f"{name}.log"
-
-
-def is_dead(queue: str) -> bool:
-    """Whether a queue holds dead letters."""
-    return queue.startswith(_DEAD) or queue.endswith(_DEAD_END)
-
-
-def _bytes(body: Any) -> bytes:
-    return body if isinstance(body, bytes) else str(body).encode()
