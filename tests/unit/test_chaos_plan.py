@@ -52,6 +52,11 @@ def test_a_seed_gives_the_same_calls_again() -> None:
     assert list(calls(7, 0, 500)) != list(calls(8, 0, 500))
 
 
+def test_producers_publish_different_calls() -> None:
+    first, second = ([call.kind for call in calls(7, producer, 500)] for producer in (0, 1))
+    assert first != second
+
+
 def test_no_two_jobs_have_one_number_and_every_kind_is_there() -> None:
     published = [call for producer in (0, 1) for call in calls(7, producer, 20_000)]
     numbers = [job.number for call in published for job in call.jobs]
