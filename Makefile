@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bench format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bench chaos format lint types layers verify lock ci clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ test-broker43: $(STAMP) broker43  ## the integration tests on RabbitMQ 4.3
 
 bench: $(STAMP)  ## Laneway beside its peers, up to 45 minutes (BENCH="--quick": 3 minutes)
 	@$(BIN)/laneway bench $(BENCH)
+
+chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job accounted for (SEED=, MINUTES=, JOBS=, NODES=1|3, CHAOS=)
+	@PYTHONPATH=tests:benchmarks $(BIN)/python -P -m chaos \
+		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
 
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .

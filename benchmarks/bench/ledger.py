@@ -13,7 +13,7 @@ import struct
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +24,62 @@ VARIABLE: Final = "BENCH_LEDGER"
 _RECORD: Final = struct.Struct("<Qd")
 
 
-class Ledger:
-    """The writing side, for one process and what it forks; safe in threads."""
+class Records:
+    """Records of one shape, appended by one process and what it forks; safe in threads.
 
-    def __init__(self, folder: str | Path) -> None:
+    Each process has a file of its own, and a record is one ``write``: it is there whole or not at
+    all, also when the process is killed. (What a machine that loses its power still had to write is
+    lost.)
+
+    Args:
+        folder: it must exist.
+        shape: of a record.
+    """
+
+    def __init__(self, folder: str | Path, shape: struct.Struct) -> None:
         self._folder = Path(folder)
+        self._shape = shape
         self._pid = 0
         self._file = -1
 
-    def started(self, job: int) -> None:
-        """Note that a job starts now."""
+    def append(self, *values: Any) -> None:
+        """Write one record."""
         if self._pid != os.getpid():
             self._open()
-        os.write(self._file, _RECORD.pack(job, time.monotonic()))
+        os.write(self._file, self._shape.pack(*values))
 
     def _open(self) -> None:
         pid = os.getpid()
         self._file = os.open(self._folder / str(pid), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._pid = pid
+
+
+def read_records(
+    folder: Path, shape: struct.Struct, since: float = 0.0
+) -> Iterator[tuple[Any, ...]]:
+    """Every record that :class:`Records` wrote into a folder; those of one process in order.
+
+    Args:
+        folder: it.
+        shape: of a record.
+        since: files that were last written before this time (since 1970) are left out.
+    """
+    for file in folder.iterdir():
+        if file.stat().st_mtime < since:
+            continue
+        data = file.read_bytes()
+        yield from shape.iter_unpack(data[: len(data) - len(data) % shape.size])
+
+
+class Ledger(Records):
+    """The starts of jobs: the writing side."""
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder, _RECORD)
+
+    def started(self, job: int) -> None:
+        """Note that a job starts now."""
+        self.append(job, time.monotonic())
 
 
 class Starts:
@@ -60,9 +98,7 @@ class Starts:
 
     def read(self) -> Iterator[tuple[int, float]]:
         """Every start: the job and when."""
-        for file in self._folder.iterdir():
-            data = file.read_bytes()
-            yield from _RECORD.iter_unpack(data[: len(data) - len(data) % _RECORD.size])
+        return ((job, when) for job, when in read_records(self._folder, _RECORD))
 
 
 def ledger_folder(otherwise: Path) -> tempfile.TemporaryDirectory[str]:

@@ -220,6 +220,16 @@ def test_a_restart_keeps_ports_and_confirmed_messages(
     wait_for_messages(node, "quorum", 1)
 
 
+@pytest.mark.slow
+def test_a_server_that_was_ended_stays_down_until_it_begins(node: PrivateRabbitMQ) -> None:
+    node.end(crash=True)
+    node.end(crash=True)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", node.port), timeout=5)
+    node.begin()
+    assert api(node, "GET", "overview")["rabbitmq_version"] == node.version
+
+
 def test_4_3_denies_transient_queues_like_upstream(node: PrivateRabbitMQ) -> None:
     body = {"durable": False, "auto_delete": False, "arguments": {}}
     if node.version.startswith("4.3"):
@@ -241,6 +251,18 @@ def test_redis_answers_only_with_its_password(run: RunDirectory) -> None:
         assert listeners({server.pid}) == {("0100007F", server.port)}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+def test_redis_begins_again_on_its_port_with_nothing_in_it(run: RunDirectory) -> None:
+    with start_redis(run) as server:
+        password = urlsplit(server.url).password
+        for command, answered in ((b"SET a 1", b"+OK"), (b"GET a", b"$-1")):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+                connection.sendall(f"AUTH {password}\r\n".encode() + command + b"\r\n")
+                lines = connection.makefile("rb")
+                assert [lines.readline().strip() for _ in range(2)] == [b"+OK", answered]
+            server.stop()
+            server.begin()
 
 
 def cmdline(server: PrivateServer) -> bytes:

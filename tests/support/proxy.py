@@ -1,10 +1,11 @@
-"""A TCP proxy on loopback that can fall silent or cut its connections."""
+"""A TCP proxy on loopback that can fall silent, be slow, refuse, or cut its connections."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from typing import Self
 
 
@@ -15,25 +16,26 @@ class Proxy:
         self._target = (host, port)
         #: While set, what the server answers is swallowed: a half-open connection.
         self.silent = threading.Event()
+        #: Seconds by which whatever is read at once is passed on later.
+        self.delay = 0.0
         self._away = threading.Event()
         self._stop = threading.Event()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._guard = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.settimeout(0.1)
         self.port = int(self._listener.getsockname()[1])
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self._acceptor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._acceptor.join(5)
         self.cut()
-        for thread in self._threads:
-            thread.join(5)
-        for one in (*self._sockets, self._listener):
-            one.close()
+        self._listener.close()
 
     def refuse(self) -> None:
         """End every connection, and each new one at once: the server is away."""
@@ -46,16 +48,11 @@ class Proxy:
 
     def cut(self) -> None:
         """End every connection that there is now."""
-        for one in self._sockets:
-            try:
+        with self._guard:
+            pairs = tuple(self._pairs)
+        for one in (one for pair in pairs for one in pair):
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-    def _start(self, target: object, *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
 
     def _accept(self) -> None:
         while not self._stop.is_set():
@@ -66,19 +63,55 @@ class Proxy:
             if self._away.is_set():
                 client.close()
                 continue
-            server = socket.create_connection(self._target)
-            self._sockets += [client, server]
-            self._start(self._pump, client, server, False)
-            self._start(self._pump, server, client, True)
+            try:
+                server = socket.create_connection(self._target, timeout=5)
+            except OSError:
+                # The server is down: so is the way to it.
+                client.close()
+                continue
+            server.settimeout(None)
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Pair(self, client, server).start()
+
+
+class Pair:
+    """One connection and its other half; closed when both directions have ended."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._ends = (client, server)
+        self._left = 2
+
+    def start(self) -> None:
+        """Pass bytes on in both directions."""
+        client, server = self._ends
+        with self._proxy._guard:
+            self._proxy._pairs.add(self._ends)
+        for arguments in ((client, server, False), (server, client, True)):
+            threading.Thread(target=self._pump, args=arguments, daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
-        source.settimeout(None)
+        proxy = self._proxy
         try:
             while data := source.recv(65536):
-                if not (answers and self.silent.is_set()):
+                if proxy.delay:
+                    time.sleep(proxy.delay)
+                if not (answers and proxy.silent.is_set()):
                     sink.sendall(data)
         except OSError:
             return
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        for one in self._ends:
             with contextlib.suppress(OSError):
-                sink.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
+        with self._proxy._guard:
+            self._left -= 1
+            if self._left:
+                return
+            self._proxy._pairs.discard(self._ends)
+        for one in self._ends:
+            one.close()

@@ -51,13 +51,22 @@ class PrivateRabbitMQ(PrivateServer):
 
     kind = "RabbitMQ"
 
-    def __init__(self, run: RunDirectory, programs: RabbitMQPrograms) -> None:
-        """For `start_rabbitmq` only."""
+    def __init__(
+        self,
+        run: RunDirectory,
+        programs: RabbitMQPrograms,
+        node: NodeIdentity | None = None,
+        *,
+        port_mapper: bool = True,
+    ) -> None:
+        """For `start_rabbitmq`, and for the nodes of a cluster: only one starts a port mapper."""
         super().__init__(run, run.folder("rabbitmq"))
         self._programs = programs
-        self._node = NodeIdentity.random()
+        self._port_mapper = port_mapper
+        self._node = node or NodeIdentity.random()
         self._home = RUN_MOUNT if programs.root else self._folder
         self._environment = node_environment(self._node, home=self._home, programs=programs.folder)
+        self._server: subprocess.Popen[bytes] | None = None
         self.version = ""
         """What the broker says it is, for example "4.3.6"."""
 
@@ -100,35 +109,58 @@ class PrivateRabbitMQ(PrivateServer):
             raise ServerCommandFailed(shown, result.stdout + result.stderr)
         return result.stdout
 
+    @property
+    def node(self) -> NodeIdentity:
+        """Its name, ports and secrets."""
+        return self._node
+
     def restart(self, *, crash: bool = False) -> None:
         """Start the server again on the same ports and data, and wait until it answers.
 
         It is asked to end, or with `crash` killed on the spot. Raises ServerStartFailed.
         """
-        epmd, server = self._processes
+        self.end(crash=crash)
+        self.begin()
+
+    def end(self, *, crash: bool = False) -> None:
+        """End the server, by asking it or with `crash` on the spot; what it stored stays.
+
+        The port mapper goes on. `begin` starts it again. Calling it again does nothing.
+        """
+        server, self._server = self._server, None
+        if server is None or server not in self._processes:
+            return
         if not crash:
             server.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 server.wait(_STOP_SECONDS)
-        self._processes = [epmd]
+        self._processes.remove(server)
         self._run.kill(server.pid)
+
+    def begin(self) -> None:
+        """Start the server on what it stored, and wait until it answers.
+
+        Raises ServerStartFailed.
+        """
         self._start_server()
 
     def start(self) -> None:
-        """Start the port mapper, then the broker; see `PrivateServer.start`."""
+        """Start the port mapper (if it has one), then the broker; see `PrivateServer.start`."""
         self._write_configuration()
-        self._spawn(
-            self._command("epmd", "-port", str(self._node.epmd_port), "-address", LOOPBACK),
-            name="epmd",
-            environment=self._environment,
-        )
-        self._wait_until(lambda: accepts(self._node.epmd_port))
+        if self._port_mapper:
+            self._spawn(
+                self._command("epmd", "-port", str(self._node.epmd_port), "-address", LOOPBACK),
+                name="epmd",
+                environment=self._environment,
+            )
+            self._wait_until(lambda: accepts(self._node.epmd_port))
         self._start_server()
 
     def _start_server(self) -> None:
         self._spawn(
             self._command("rabbitmq-server"), name="rabbitmq", environment=self._environment
         )
+        self._server = self._processes[-1]
         self._wait_until(self._answers)
 
     def _write_configuration(self) -> None:

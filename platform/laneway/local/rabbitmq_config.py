@@ -82,9 +82,14 @@ def server_config(node: NodeIdentity, *, deny_transient_queues: bool) -> str:
 
 
 ADVANCED_CONFIG: Final = """\
-[{rabbit, [{quorum_tick_interval, 1000}, {stream_tick_interval, 1000}]}].
+[{rabbit, [
+    {quorum_tick_interval, 1000},
+    {stream_tick_interval, 1000},
+    {dead_letter_worker_publisher_confirm_timeout, 10000}
+]}].
 """
-"""The text of advanced.config: counts of quorum queues and streams every second too."""
+"""The text of advanced.config: counts of quorum queues and streams every second too, and what
+found its next queue full (a delay that ended) tries again after 10 seconds, not after 180."""
 
 ENABLED_PLUGINS: Final = "[rabbitmq_management].\n"
 """The text of enabled_plugins."""

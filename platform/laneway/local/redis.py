@@ -40,10 +40,17 @@ class PrivateRedis(PrivateServer):
 
     def start(self) -> None:
         """Start the server; see `PrivateServer.start`."""
-        config = self._folder / "redis.conf"
-        write_private(config, redis_config(port=self.port, password=self._password))
+        config = redis_config(port=self.port, password=self._password)
+        write_private(self._folder / "redis.conf", config)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the server again after `stop`, on the same port and with nothing in it.
+
+        Raises ServerStartFailed.
+        """
         self._spawn(
-            [str(self._program), str(config)],
+            [str(self._program), str(self._folder / "redis.conf")],
             name="redis",
             environment={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         )

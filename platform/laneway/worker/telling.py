@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from laneway.app import Laneway
     from laneway.worker.gate import HandBack, Quarantine
 
+_STOPPED: Final = "stopped with the connection that brought it; the broker delivers it again"
 #: Characters of an error's text that a fact carries: a log line stays one write to a pipe.
 _REASON_LENGTH: Final = 500
 _UID: Final = "laneway.telling"
@@ -134,15 +135,16 @@ class _Teller:
             reason=str(exception),
         )
 
-    def retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
+    def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+        # Celery names no reason when it stops a job whose connection was lost.
         error = getattr(reason, "exc", None) or reason
         self._tell(
             "retried",
             request,
             sender.name,
             runtime=self._runtime(request),
-            error_type=type(error).__name__,
-            reason=str(error),
+            error_type=None if error is None else type(error).__name__,
+            reason=_STOPPED if error is None else str(error),
         )
 
     def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:

@@ -1,0 +1,36 @@
+"""What is no job of this worker is acknowledged into nothing, as Celery does it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from chaos.apps.laneway import Chaos
+from laneway import Laneway
+from laneway.worker.consumer import JobConsumer
+
+if TYPE_CHECKING:
+    import kombu
+
+
+class Forgetful(JobConsumer):
+    """A consumer without a gate."""
+
+    def quarantine(
+        self, message: kombu.Message, why: Exception, cause: Exception | None = None
+    ) -> None:
+        """Nobody will ever know."""
+        message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
+
+
+class Gateless(Laneway):
+    """An application whose workers have such consumers."""
+
+    def serve(self, queue: str) -> None:
+        """Become the worker of a queue."""
+        super().serve(queue)
+        self.conf.worker_consumer = "chaos.broken.no_gate:Forgetful"
+
+
+app = Gateless("chaos")
+publish = Chaos(app).publish
