@@ -12,13 +12,13 @@ from laneway.worker.consumer import JobConsumer
 if TYPE_CHECKING:
     import kombu
 
+    from laneway.worker.gate import Quarantine
+
 
 class Forgetful(JobConsumer):
     """A consumer without a gate."""
 
-    def quarantine(
-        self, message: kombu.Message, why: Exception, cause: Exception | None = None
-    ) -> None:
+    def quarantine(self, message: kombu.Message, why: Quarantine) -> None:
         """Nobody will ever know."""
         message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
 
