@@ -83,9 +83,12 @@ def test_relays_that_are_killed_lose_nothing(
     cli = cli_of(topology, tmp_path)
     fill(spool, *range(3000))
     for least in (200, 900, 1600):
-        relay = start_relay(cli, "--batch", "40")
-        wait_for(topology, least)
-        status, _ = end(relay, signal.SIGKILL)
+        # As text it tells no published job, so nobody need read its pipe meanwhile.
+        relay = start_relay(cli, "--batch", "40", "--log", "text")
+        try:
+            wait_for(topology, least)
+        finally:
+            status, _ = end(relay, signal.SIGKILL)
         assert status == -signal.SIGKILL
     left = len(spool.store.rows(most=5000))
     assert left > 0
