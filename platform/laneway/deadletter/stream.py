@@ -200,7 +200,7 @@ class _Subscription:
             self._receive(PATIENCE)
             # What comes without an ack may be all that is wanted.
             coming = self._prefetch - (self._tag - self._acked)
-            if self._offset is None or self._offset + coming < last:
+            if self._entries and self._entries[-1].offset + coming < last:
                 self._ack(least=max(1, self._prefetch // 4))
         return self._taken()
 
