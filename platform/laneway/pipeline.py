@@ -135,6 +135,16 @@ class Pipeline:
         while self._waiting or self._on_their_way:
             self._advance(self._window - len(self._waiting) if self._waiting else 0)
 
+    def settle(self, most: int) -> None:
+        """Send what was gathered, then wait until at most so many jobs are on their way.
+
+        Raises:
+            PublishError: the broker cannot be reached, or confirms nothing any more.
+        """
+        while self._waiting:
+            self._advance(self._window - len(self._waiting))
+        self._advance(most)
+
     def leave(self) -> None:
         """Give the producer up: what is still unanswered on its connection is nobody's any more."""
         if self._on_their_way:

@@ -37,7 +37,7 @@ _FRESH_SECONDS: Final = 15.0
 #: Entries that are rather skipped than looked up anew.
 _NEAR: Final = 200
 #: What is read at a time: letters, and bytes of them.
-_FETCH_LETTERS: Final = 500
+_FETCH_LETTERS: Final = 4_000
 _FETCH_BYTES: Final = 8 * 1024 * 1024
 
 #: What letters can be counted by.

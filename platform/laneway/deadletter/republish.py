@@ -13,6 +13,7 @@ dropped                 what brokers wrote (``x-death`` and the like), ``CC`` an
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 import time
@@ -128,9 +129,14 @@ def republished(
         properties.put_text("correlation_id", letter.id)
     body = original.body if edit is None else _edited(properties, original.body, vhost, edit)
     return Republished(
-        Publish(publish_method(JOBS_EXCHANGE, letter.queue), properties.encode(), body),
+        Publish(_method(letter.queue), properties.encode(), body),
         properties.text("correlation_id") or "",
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _method(queue: str) -> bytes:
+    return publish_method(JOBS_EXCHANGE, queue)
 
 
 def _drop(properties: RawProperties, letter: Letter, now: float) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: Messages that may be sent without a confirmed entry.
 UNNOTED: Final = 500
 #: Letters that one entry names.
-_ENTRY_LETTERS: Final = 100
-_WINDOW: Final = 200
+_ENTRY_LETTERS: Final = 50
+_WINDOW: Final = 300
 #: Seconds between two attempts on a full queue: the first, and the longest.
 _FULL_SECONDS: Final = (0.2, 5.0)
 
@@ -121,8 +121,11 @@ class Sending:
             PublishError: the broker cannot be reached, or refuses it for another reason than a
                 full queue.
         """
-        if self._unnoted >= UNNOTED:
-            self.finish()
+        while self._unnoted >= UNNOTED:
+            self._note()
+            self._pipeline.settle(self._on_their_way() // 2)
+            self._wait_for_room()
+            self._raise_refusal()
         self._unsettled[self._position] = letter
         self._unnoted += 1
         self._add(correlation_id, letter, message)
@@ -160,6 +163,9 @@ class Sending:
             self._refused = self._refused or error
 
     # ------------------------------------------------------------------------------------------
+
+    def _on_their_way(self) -> int:
+        return len(self._unsettled) + len(self._entries)
 
     def _add(self, correlation_id: str, letter: Listed | None, message: Publish) -> None:
         job = Job(

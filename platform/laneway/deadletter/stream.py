@@ -109,7 +109,7 @@ class StreamReader:
         """
         with _Subscription(self._connection, stream, start, prefetch=prefetch) as subscription:
             while True:
-                entries = subscription.read()
+                entries = subscription.read(last)
                 if entries and entries[-1].offset >= last:
                     yield [entry for entry in entries if entry.offset <= last]
                     return
@@ -181,8 +181,11 @@ class _Subscription:
                 # The last chunk may be on its way to the disks: until then nobody can read it.
                 time.sleep(0.02)
 
-    def read(self) -> list[Stored]:
+    def read(self, last: int) -> list[Stored]:
         """The next entries, at least one.
+
+        Args:
+            last: no more are wanted than up to here.
 
         Raises:
             BrokerError: nothing comes any more.
@@ -195,7 +198,10 @@ class _Subscription:
                     f"{PATIENCE:g} s. Try again."
                 )
             self._receive(PATIENCE)
-            self._ack(least=max(1, self._prefetch // 4))
+            # What comes without an ack may be all that is wanted.
+            coming = self._prefetch - (self._tag - self._acked)
+            if self._entries and self._entries[-1].offset + coming < last:
+                self._ack(least=max(1, self._prefetch // 4))
         return self._taken()
 
     def _before_the_mark(self) -> list[Stored]:
