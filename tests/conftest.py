@@ -39,6 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "LANEWAY_BROKER_URL names, else 3.10, and 4.3 where it is installed)",
     )
     parser.addoption(
+        "--letters",
+        type=int,
+        default=50_000,
+        metavar="N",
+        help="dead letters of the test of many (1000000: some minutes)",
+    )
+    parser.addoption(
         "--pool",
         choices=tuple(POOL_CAN),
         help="the pool of the tests' workers, instead of what their queues' files say",

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: The part of the most that is published.
 LOAD: Final = 0.7
+#: Jobs that may be published and not started: beyond it publishing waits, so that a machine that
+#: does other work meanwhile makes the soak slower and not its queue longer and longer.
+AHEAD: Final = 20_000
 #: Jobs a second for which numbers are set aside: more than can be published.
 _MOST_A_SECOND: Final = 30_000
 #: Seconds between two looks, at most; short soaks look more often.
@@ -104,7 +107,7 @@ def soak(
     reserve = round(found.pace * seconds * 1.1) + 1000
     with (
         stage.worker("default") as worker,
-        stage.publisher(reserve=reserve, rate=found.pace, **orders) as publisher,
+        stage.publisher(reserve=reserve, rate=found.pace, ahead=AHEAD, **orders) as publisher,
     ):
         said = _Answer(publisher, seconds + _LATE)
         began = time.monotonic()
@@ -116,6 +119,7 @@ def soak(
                 tenths = int(look.at * 10 // seconds)
                 say(_line(look))
         answer = said.get()
+        found.waited = answer["waited"]
         stage.wait_for_starts(len(answer["jobs"]))
         time.sleep(_SETTLE)
     found.account = account(

@@ -45,6 +45,8 @@ class Soak:
     #: Jobs a second: the most that publisher and worker do together, and what was published.
     most: float
     pace: float
+    #: Seconds for which publishing waited, because the worker had not kept up.
+    waited: float = 0.0
     looks: list[Look] = field(default_factory=list)
     account: Account | None = None
 
@@ -74,6 +76,8 @@ class Soak:
         """It in a few lines, for people."""
         load = f"{self.pace:,.0f} jobs/s, of {self.most:,.0f} that publisher and worker do together"
         lines = [f"{self.minutes:g} minutes of {self.system} at {load}."]
+        if self.waited:
+            lines.append(f"Publishing waited {self.waited:,.0f} s of it for the worker.")
         if self.account is not None:
             told = self.account
             lines.append(

@@ -210,9 +210,8 @@ class _Books:
                     yield f"{name}: missing; {self._last_heard(job_id)}"
                 case "succeeded" if job.fails_with is not None:
                     yield f"{name}: expected it to fail with {job.fails_with}, it succeeded"
-                case "failed" if (final := self._stories[job_id].finals[0]) and (
-                    _error(final) != job.fails_with
-                ):
+                case "failed" if _error(self._stories[job_id].finals[0]) != job.fails_with:
+                    final = self._stories[job_id].finals[0]
                     planned = f"to fail with {job.fails_with}" if job.fails_with else "success"
                     yield f"{name}: expected {planned}, got {_error(final)}: {final.reason}"
             if self._place(job_id) != (job.queue, job.priority):

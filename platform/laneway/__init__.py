@@ -11,15 +11,22 @@ from laneway.errors import (
     BrokerRefusedLogin,
     BrokerUnreachable,
     CallError,
+    ClaimsUnreachable,
+    DeadLettered,
+    DeadLetterError,
     InvalidPriority,
     LanewayError,
+    LettersLocked,
+    LetterUnknown,
     MessageTooLarge,
     OptionRefused,
+    OutboxError,
     PolicyError,
     PublishError,
     PublishTimeout,
     QueueFull,
     RouteIsSecure,
+    SelectionInvalid,
     SettingsError,
     TopologyMissing,
     UnknownQueue,
@@ -28,7 +35,9 @@ from laneway.errors import (
     WorkerError,
 )
 from laneway.facts import Fact
+from laneway.once import Once
 from laneway.router import Route
+from laneway.unique import Unique
 
 __version__ = "0.1.0"
 
@@ -38,7 +47,9 @@ __all__ = [
     "BatchAccount",
     "Fact",
     "Laneway",
+    "Once",
     "Route",
+    "Unique",
     # Errors; their tree is drawn in laneway.errors
     "ArgumentsNotSerializable",
     "BatchIncomplete",
@@ -47,15 +58,22 @@ __all__ = [
     "BrokerRefusedLogin",
     "BrokerUnreachable",
     "CallError",
+    "ClaimsUnreachable",
+    "DeadLetterError",
+    "DeadLettered",
     "InvalidPriority",
     "LanewayError",
+    "LetterUnknown",
+    "LettersLocked",
     "MessageTooLarge",
     "OptionRefused",
+    "OutboxError",
     "PolicyError",
     "PublishError",
     "PublishTimeout",
     "QueueFull",
     "RouteIsSecure",
+    "SelectionInvalid",
     "SettingsError",
     "TopologyMissing",
     "UnknownQueue",

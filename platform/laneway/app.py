@@ -13,10 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from laneway import settings
+from laneway import marked, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
+from laneway.lease import Renewal
+from laneway.marks import Marks, redis_url
 from laneway.policy import Policy, load_policy
 from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
@@ -133,6 +135,41 @@ class Laneway(PublishingApp):
     def AsyncResult(self) -> Any:  # noqa: N802 (Celery's own name for it)
         """The class of what a call returns."""
         return self.subclass_with_self(JobResult, name="AsyncResult", reverse="AsyncResult")
+
+    def task(self, *args: Any, **options: Any) -> Any:
+        """Celery's decorator; what ``once=`` and ``unique=`` say is looked at right here.
+
+        Raises:
+            ValueError: one of them says what it cannot.
+        """
+        marked.check_options(options)
+        return super().task(*args, **options)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """The marks in Redis of tasks that say ``once`` or ``unique``.
+
+        Raises:
+            SettingsError: there is no Redis.
+        """
+        url = redis_url(self.conf.result_backend)
+        if url is None:
+            raise SettingsError(
+                "expected a Redis for once= and unique=: LANEWAY_REDIS_URL, or a result backend "
+                "redis://…, got neither. Set LANEWAY_REDIS_URL for workers and publishers."
+            )
+        return Marks(url, self.address.vhost_prefix)
+
+    @cached_property
+    def lease_renewal(self) -> Renewal:
+        """Renews the leases of the jobs that run in this process."""
+        return Renewal(self.marks)
+
+    def close(self) -> None:
+        """Close what Celery does, and the connections to Redis."""
+        if "marks" in self.__dict__:
+            self.marks.close()
+        super().close()
 
     def serve(self, queue: str) -> None:
         """Make this process the worker of ``queue``: its virtual host and its shape.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from laneway import taker
 from laneway.account import BatchAccount, Positions, Unsettled
 from laneway.errors import BatchIncomplete, LanewayError
 from laneway.pipeline import Job, Pipeline
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Jobs of a batch that may be on their way, for each virtual host.
 DEFAULT_WINDOW: Final = 1000
-
-_current: ContextVar[Batch | None] = ContextVar("laneway_batch", default=None)
 
 
 class Batch:
@@ -66,13 +64,10 @@ class Batch:
         # Whether calls are taken: not after the end, and not those of whoever is being told.
         self._open = True
 
-    @classmethod
-    def current(cls) -> Batch | None:
-        """The open batch around this call, if there is one, and in this thread."""
-        batch = _current.get()
-        if batch is None or not batch._open or batch._thread != threading.get_ident():  # noqa: SLF001 (our own)
-            return None
-        return batch
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes calls of this thread now."""
+        return self._open and self._thread == threading.get_ident()
 
     @contextlib.contextmanager
     def around_calls(self) -> Iterator[Batch]:
@@ -92,11 +87,8 @@ class Batch:
     @contextlib.contextmanager
     def as_current(self) -> Iterator[None]:
         """Take the calls of a block, and leave the end to the caller."""
-        token = _current.set(self)
-        try:
+        with taker.taking(self):
             yield
-        finally:
-            _current.reset(token)
 
     def producer(self, vhost: VhostKind) -> JobProducer:
         """The producer on which the jobs of a virtual host are sent.
@@ -160,6 +152,13 @@ class Batch:
         """Note a job that was run at once (``task_always_eager``)."""
         self._accepted.add(self._taken)
         self._taken += 1
+
+    def count_at_once(self, task_id: str) -> None:
+        """Note a job that was published, and confirmed, on its own."""
+        self._accepted.add(self._taken)
+        self._taken += 1
+        if self._on_accepted is not None:
+            self._on_accepted(self._taken - 1, task_id)
 
     # -- what the pipelines tell ---------------------------------------------------------------
 

@@ -21,8 +21,15 @@
     │   ├── QueueFull
     │   ├── BrokerBlocked
     │   ├── PublishTimeout
+    │   ├── ClaimsUnreachable
     │   └── BatchIncomplete
+    ├── DeadLetterError          what was asked of dead letters cannot be done
+    │   ├── SelectionInvalid
+    │   ├── LetterUnknown
+    │   └── LettersLocked
+    ├── OutboxError              the outbox's table cannot be read or written
     ├── BrokerError              managing or reading the broker failed
+    ├── DeadLettered             the result of a job that the broker gave up
     └── WorkerError              a worker cannot start as asked
 
 A leaf is its docstring; the message says what was expected, what was got and what to do.
@@ -149,6 +156,10 @@ class PublishTimeout(PublishError):
     """The confirm did not come within the deadline."""
 
 
+class ClaimsUnreachable(PublishError):
+    """Redis cannot say whether an equal unique job is under way, and the task is strict."""
+
+
 class BatchIncomplete(PublishError):
     """Not every job of a batch was accepted: ``account`` says what became of each.
 
@@ -167,8 +178,51 @@ class BatchIncomplete(PublishError):
         return partial(type(self), account=self.account), (str(self),)
 
 
+class DeadLetterError(LanewayError):
+    """What was asked of dead letters cannot be done. Nothing was done."""
+
+
+class SelectionInvalid(DeadLetterError):
+    """A filter that no letter could ever pass, or a cursor that is none."""
+
+
+class LetterUnknown(DeadLetterError):
+    """There is no letter of this id, or the stream has forgotten it."""
+
+
+class LettersLocked(DeadLetterError):
+    """Somebody else replays or discards letters of this virtual host."""
+
+
+class OutboxError(LanewayError):
+    """The table of the outbox cannot be read or written as asked."""
+
+
 class BrokerError(LanewayError):
     """The broker or its management interface cannot do what was asked."""
+
+
+class DeadLettered(LanewayError):
+    """The result of a job that the broker gave up: it expired, was rejected, or died too often.
+
+    Attributes:
+        cause: what failures of one kind have in common.
+        letter: the id of its dead letter, by which it can be shown and replayed.
+    """
+
+    def __init__(self, message: str, cause: str | None = None, letter: str | None = None) -> None:
+        # All of them: a result backend keeps the arguments, and makes the error anew of them.
+        super().__init__(message, cause, letter)
+        self.cause = cause
+        self.letter = letter
+
+    def __str__(self) -> str:
+        said = [str(self.args[0])]
+        if self.cause is not None:
+            said.append(f"cause {self.cause}")
+        if self.letter is not None:
+            said.append(f"dead letter {self.letter}")
+        return "; ".join(said)
 
 
 class WorkerError(LanewayError):

@@ -5,6 +5,8 @@ kind                    told when (and by whom)
 ======================  =========================================================================
 ``published``           the broker confirmed the job (the publisher)
 ``refused``             a publish was refused; nothing was accepted unless ``reason`` says maybe
+``deduplicated``        an equal unique job is under way: nothing was published; ``task_id`` is its
+``unguarded``           Redis was away: published without a claim, or run without a lease
 ``received``            a worker took the job from the broker (worker parent)
 ``started``             task code begins; ``wait`` is set (worker process)
 ``succeeded``           task code returned; ``runtime`` is set
@@ -20,6 +22,8 @@ kind                    told when (and by whom)
 ``worker_ready``        a worker consumes its queue
 ``worker_stopped``      a worker left
 ``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
+``control_ready``       a control process began to work
+``control_stopped``     a control process left
 ``topology_drift``      what stands on the broker is not what the policy says
 ======================  =========================================================================
 
@@ -42,6 +46,8 @@ log = logging.getLogger("laneway.facts")
 FactKind = Literal[
     "published",
     "refused",
+    "deduplicated",
+    "unguarded",
     "received",
     "started",
     "succeeded",
@@ -57,6 +63,8 @@ FactKind = Literal[
     "worker_stopped",
     "paused",
     "resumed",
+    "control_ready",
+    "control_stopped",
     "topology_drift",
 ]
 

@@ -63,6 +63,12 @@ def publish_method(exchange: str, routing_key: str) -> bytes:
     return _frame_head(_METHOD, CHANNEL, len(payload)) + payload + _END
 
 
+def is_publish_method(frame: bytes) -> bool:
+    """Whether it is a frame as :func:`publish_method` writes it."""
+    start = _frame_head(_METHOD, CHANNEL, max(0, len(frame) - _OVERHEAD))
+    return frame.startswith(start + struct.pack(">HH", _BASIC, 40)) and frame.endswith(_END)
+
+
 class Publish(NamedTuple):
     """One message, ready for any connection."""
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 facts_log: Final = logging.getLogger("laneway.job")
 
 _ERRORS: Final = frozenset({"failed", "quarantined", "refused"})
-_WARNINGS: Final = frozenset({"retried", "rejected", "topology_drift"})
-_QUIET: Final = frozenset({"received", "started", "published"})
+_WARNINGS: Final = frozenset({"retried", "rejected", "topology_drift", "unguarded"})
+_QUIET: Final = frozenset({"received", "started", "published", "deduplicated"})
 
 
 class FactLogger:

@@ -33,6 +33,14 @@ class FactCounter:
                 totals[kind] += number
         return dict(totals)
 
+    def by_queue(self) -> dict[tuple[str, str], int]:
+        """How many facts were told, by queue (empty for those of none) and kind."""
+        found: Counter[tuple[str, str]] = Counter()
+        with self._lock:
+            for (kind, queue, _task), number in self._counts.items():
+                found[queue or "", kind] += number
+        return dict(found)
+
     def count(self, kind: str, *, queue: str | None = None, task: str | None = None) -> int:
         """How many facts of a kind were told, of one queue or task, or of all if None."""
         with self._lock:

@@ -106,6 +106,10 @@ class Publisher:
         finally:
             pool.give_back(producer)
 
+    def composer(self) -> JobProducer:
+        """A producer for what is composed and not sent (``into``): it never connects."""
+        return self._make_producer()
+
     def close(self) -> None:
         """Close the connections; the next publish opens new ones."""
         pool, self._pool = self._pool, _Pool(self._make_producer)

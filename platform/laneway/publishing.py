@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from celery.utils import uuid
 
-from laneway import aside, call, delay, many, settings
+from laneway import aside, call, delay, many, settings, taker
 from laneway.accepted import AcceptedMembers
 from laneway.aside import Aside
 from laneway.batch import DEFAULT_WINDOW, Batch
 from laneway.errors import BatchIncomplete, LanewayError
 from laneway.facts import Door
+from laneway.next_step import insist, is_next_step
 from laneway.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import Publisher
 from laneway.sender import Sender
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from laneway.policy import Policy
     from laneway.producer import JobProducer
     from laneway.router import Decision
+    from laneway.taker import Taker
 
 
 class PublishingApp(Celery):
@@ -146,23 +148,28 @@ class PublishingApp(Celery):
             "attempt": (options.get("retries") or 0) + 1,
         }
         group = options.get("group_id")
-        # A retry is the worker's own: it is not a call of the code that runs in the batch.
-        batch = Batch.current() if "redelivered" not in options else None
+        # A retry is the worker's own: it is not a call of the code that runs in the block.
+        into = taker.current() if "redelivered" not in options else None
+
+        def publish(pause: int | None = None) -> AsyncResult:
+            if eta is None and countdown is None and pause is None:
+                result = self._send_short(name, args, kwargs, task_id, told, options, into)
+                if result is not None:
+                    return result
+            wait = delay.whole_seconds(countdown, eta, now=self.now()) or pause
+            decision = self.decide(name, kwargs, task_id=task_id, **options)
+            told.update(queue=decision.queue, priority=decision.priority)
+            return self._send(decision, name, args, kwargs, task_id, wait, options, into)
+
         try:
-            result = None
-            if eta is None and countdown is None:
-                result = self._send_short(name, args, kwargs, task_id, told, options, batch)
-            if result is None:
-                wait = delay.whole_seconds(countdown, eta, now=self.now())
-                decision = self.decide(name, kwargs, task_id=task_id, **options)
-                told |= {"queue": decision.queue, "priority": decision.priority}
-                result = self._send(decision, name, args, kwargs, task_id, wait, options, batch)
+            insisting = into is None and is_next_step(task_id, options, self.current_worker_task)
+            result = insist(publish) if insisting else publish()
         except BatchIncomplete:
             raise
         except LanewayError as error:
             self.tell_refused(error, told, group)
             raise
-        if batch is None:
+        if into is None:
             self._accepted.note(group, task_id)
             self.facts.tell("published", **told)
         return result
@@ -199,7 +206,7 @@ class PublishingApp(Celery):
         task_id: str,
         told: dict[str, Any],
         options: dict[str, Any],
-        batch: Batch | None,
+        into: Taker | None,
     ) -> AsyncResult | None:
         """Publish a call that has nothing out of the ordinary; None if it has."""
         written = self._sender.write(name, args, kwargs, task_id, options)
@@ -210,10 +217,10 @@ class PublishingApp(Celery):
         told["queue"], told["priority"] = decision.queue, decision.priority
         if not prepared.ignore_result:
             self._sender.expect_result(task_id)
-        if batch is None:
+        if into is None:
             self.publisher(prepared.vhost).publish(written.message, options.get("timeout"))
         else:
-            batch.add(
+            into.add(
                 prepared.vhost, task_id, name, decision.queue, decision.priority, written.message
             )
         result = (options.get("result_cls") or self.AsyncResult)(task_id)
@@ -232,7 +239,7 @@ class PublishingApp(Celery):
         task_id: str,
         wait: int | None,
         options: dict[str, Any],
-        batch: Batch | None,
+        into: Taker | None,
     ) -> AsyncResult:
         options = call.without_destination(options)
         ready_at = time.time() + (wait or 0)
@@ -247,7 +254,7 @@ class PublishingApp(Celery):
         # RabbitMQ below 4.0 tells the age of a queue's oldest message from this property.
         options["timestamp"] = int(ready_at)
         vhost = self.policy.queues[decision.queue].vhost
-        with self._producer(vhost, batch, task_id, name, decision) as producer:
+        with self._producer(vhost, into, task_id, name, decision) as producer:
             return super().send_task(
                 name,
                 args,
@@ -261,16 +268,16 @@ class PublishingApp(Celery):
 
     @contextlib.contextmanager
     def _producer(
-        self, vhost: VhostKind, batch: Batch | None, task_id: str, name: str, decision: Decision
+        self, vhost: VhostKind, into: Taker | None, task_id: str, name: str, decision: Decision
     ) -> Iterator[JobProducer]:
-        """Who sends what Celery composes: at once, or with its batch."""
-        if batch is None:
+        """Who sends what Celery composes: at once, or whoever takes it."""
+        if into is None:
             with self.publisher(vhost).producer() as producer:
                 yield producer
             return
-        producer = batch.producer(vhost)
+        producer = into.producer(vhost)
         producer.into = functools.partial(
-            batch.add, vhost, task_id, name, decision.queue, decision.priority
+            into.add, vhost, task_id, name, decision.queue, decision.priority
         )
         try:
             yield producer

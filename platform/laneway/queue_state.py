@@ -66,6 +66,8 @@ class VhostState:
     delayed: int | None
     #: Messages that the broker gave up and nobody has made letters of yet.
     dead_inbox: int | None
+    #: Control processes that make letters of them.
+    keepers: int | None
     #: Entries of the stream of dead letters, those that were replayed included.
     dead_letters: int | None
 
@@ -143,6 +145,7 @@ def vhost_state(kind: str, reported: Mapping[str, Mapping[str, Any]]) -> VhostSt
         vhost=kind,
         delayed=sum(known) if delays and len(known) == len(delays) else None,
         dead_inbox=reported.get(DEAD_INBOX, {}).get("messages"),
+        keepers=reported.get(DEAD_INBOX, {}).get("consumers"),
         dead_letters=reported.get(LETTER_STREAM, {}).get("messages"),
     )
 

@@ -34,6 +34,8 @@ class JobResult(AsyncResult):
     """
 
     app: Any
+    #: Whether it is the result of another call: of the equal unique job that was there before.
+    is_duplicate: bool = False
     on_ready = _Promise()
 
     def __init__(

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from celery import Task
 
-from laneway import job_id
-from laneway.batch import Batch
+from laneway import job_id, taker
 from laneway.errors import CallError, LanewayError
 from laneway.prepared import Kept, PreparedCall
 from laneway.sender import (
@@ -78,7 +77,7 @@ class Shortcut:
             or not is_celerys_own()
             or type(kwargs) is not dict
             or (type(args) is not tuple and type(args) is not list)
-            or Batch.current() is not None
+            or taker.current() is not None
             # The longer way takes over what a job hands down to those that it publishes.
             or app.current_worker_task is not None
         ):

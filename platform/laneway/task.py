@@ -11,6 +11,8 @@ from celery.utils.serialization import raise_with_context
 
 from laneway import delay
 from laneway.backoff import Backoff, retry_after
+from laneway.once import Once, bind_once, once_of
+from laneway.unique import Unique, bind_unique, unique_of
 
 
 class JobTask(Task):
@@ -20,6 +22,28 @@ class JobTask(Task):
 
     #: The waits between this task's retries, instead of those of its queue's file.
     backoff: ClassVar[Backoff | None] = None
+
+    #: How its jobs run effectively once: how long done ones are remembered (``"1d"``), or a
+    #: :class:`laneway.Once`.
+    once: ClassVar[Once | str | None] = None
+
+    #: Until when no equal job is published: ``"until-start"``, ``"until-done"``, or a
+    #: :class:`laneway.Unique`.
+    unique: ClassVar[Unique | str | None] = None
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Celery's hook of a task that gets its application; what is asked for is put around it.
+
+        Raises:
+            ValueError: ``once`` or ``unique`` says what it cannot.
+        """
+        super().on_bound(app)
+        cls.once, cls.unique = once_of(cls.once), unique_of(cls.unique)
+        if cls.once is not None:
+            bind_once(cls, cls.once)
+        if cls.unique is not None:
+            bind_unique(cls, cls.unique, app)
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, *positional: Any, **options: Any

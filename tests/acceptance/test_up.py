@@ -228,8 +228,11 @@ def test_after_a_kill_the_workers_go_and_the_next_start_clears_up(
 ) -> None:
     killed = up()
     run = killed.wait_until_ready()
-    workers = {pid for pid in processes_of(run) if "laneway worker" in command_line(pid)}
-    assert len(workers) >= 4
+    verbs = ("laneway worker", "laneway control")
+    lines = {pid: command_line(pid) for pid in processes_of(run)}
+    workers = {pid for pid, line in lines.items() if any(verb in line for verb in verbs)}
+    assert len(workers) >= 5
+    assert any("laneway control" in line for line in lines.values())
     killed.end(signal.SIGKILL)
     eventually(lambda: not workers & processes_of(run), "the workers end by themselves")
     assert processes_of(run), "the servers cannot know; the next start ends them"

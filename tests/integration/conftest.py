@@ -27,6 +27,8 @@ from laneway.local import (
     start_redis,
 )
 from laneway.local.broker43 import is_installed as is_43_installed
+from support.outboxes import KINDS, Outboxes, TestOutbox
+from support.postgres import find_postgres
 from support.topology import apply_policy, purge_queues
 from support.workers import close_apps
 
@@ -56,6 +58,9 @@ class TestBroker:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "outbox" in metafunc.fixturenames and "outbox" not in chosen:
+        metafunc.parametrize("outbox", KINDS, indirect=True)
     if "broker" in metafunc.fixturenames:
         brokers = _wanted_brokers(metafunc.config)
         metafunc.parametrize("broker", brokers, indirect=True, scope="session")
@@ -117,6 +122,22 @@ def redis(run_directory: RunDirectory) -> Iterator[PrivateRedis]:
         _skip_on_a_laptop(f"no Redis: {error}")
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def outboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outboxes]:
+    """Databases for outboxes; PostgreSQL among them where it is installed."""
+    folder = tmp_path_factory.mktemp("outboxes")
+    with Outboxes.on(folder, postgres=find_postgres() is not None) as made:
+        yield made
+
+
+@pytest.fixture
+def outbox(request: pytest.FixtureRequest, outboxes: Outboxes) -> TestOutbox:
+    """An empty outbox; the tests run once for each kind of database."""
+    if request.param.endswith("postgres") and find_postgres() is None:
+        pytest.skip("no PostgreSQL is installed (Debian: apt-get install postgresql)")
+    return outboxes.make(request.param)
 
 
 @pytest.fixture(scope="module")

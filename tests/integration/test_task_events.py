@@ -234,6 +234,25 @@ def test_events_of_secure_jobs_show_nothing_of_them(
     assert {one["args"] for one in told if one["type"] == "task-received"} == {"(secure)"}
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_inspect_shows_nothing_of_secure_jobs(
+    app: Laneway, env: dict[str, str], topology: BrokerAddress, pool: str
+) -> None:
+    operator = make_app(topology)
+    # Control messages go to the virtual host of the queue that an application serves.
+    operator.serve("secure")
+    with worker_of(env, pool, queue="secure"):
+        job = app.send_task("vault.ponder", ("hunter2", 8))
+
+        def seen() -> list[dict[str, Any]]:
+            answers = operator.control.inspect(timeout=2).active() or {}
+            return [one for jobs in answers.values() for one in jobs if one["args"] is not None]
+
+        (shown,) = until(seen, "inspect active shows it")
+        assert (shown["id"], shown["args"]) == (job.id, "(secure)")
+        assert "hunter2" not in repr(shown)
+
+
 def test_the_last_events_are_sent_before_the_process_leaves(
     app: Laneway, env: dict[str, str], topology: BrokerAddress
 ) -> None:

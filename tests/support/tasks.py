@@ -104,6 +104,12 @@ def pay(amount: int) -> int:
     return amount * 100
 
 
+@app.task(name="vault.ponder")
+def ponder(secret: str, seconds: float) -> str:
+    time.sleep(seconds)
+    return secret
+
+
 @app.task(name="vault.flaky", bind=True, max_retries=5)
 def vault_flaky(self: Any, failures: int) -> str:
     if self.request.retries < failures:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from laneway import Laneway
-from laneway.facts import Fact
+from laneway.facts import Fact, FactKind
 from laneway.policy import load_policy
 
 if TYPE_CHECKING:
@@ -75,21 +75,18 @@ def close_apps() -> None:
         app.close()
 
 
-class WorkerProcess:
-    """``laneway worker QUEUE`` in a process of its own; use as a context manager."""
+class TellingProcess:
+    """``laneway VERB`` that tells facts, in a process of its own; use as a context manager."""
 
-    def __init__(
-        self, queue: str, env: Mapping[str, str], *options: str, app: str = "support.tasks:app"
-    ) -> None:
-        self.queue = queue
+    #: The fact that says that it is at work.
+    ready: FactKind
+
+    def __init__(self, env: Mapping[str, str], *command: str) -> None:
         self.facts: list[Fact] = []
         self.lines: list[str] = []
         self._news = threading.Condition()
-        command = [sys.executable, "-m", "laneway", "worker", queue, "--app", app, "--log", "json"]
-        if pool is not None and "--pool" not in options:
-            command += ["--pool", pool]
         self.process = subprocess.Popen(
-            [*command, *options],
+            [sys.executable, "-m", "laneway", *command, "--log", "json"],
             env=dict(env),
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -101,7 +98,7 @@ class WorkerProcess:
 
     def __enter__(self) -> Self:
         try:
-            self.wait_for("worker_ready", timeout=60)
+            self.wait_for(self.ready, timeout=60)
         except BaseException:
             self.stop()
             raise
@@ -137,7 +134,7 @@ class WorkerProcess:
         with self._news:
             while len(found := self.of(kind, **fields)) < count:
                 if self.process.poll() is not None and not self._reader.is_alive():
-                    raise AssertionError(f"the worker ended: {self.tail()}")
+                    raise AssertionError(f"the process ended: {self.tail()}")
                 if time.monotonic() > until:
                     raise AssertionError(
                         f"{len(found)} of {count} {kind} {fields} in {timeout} s: {self.tail()}"
@@ -150,7 +147,7 @@ class WorkerProcess:
         return "".join(self.lines[-25:])
 
     def stop(self, number: int = signal.SIGTERM, *, timeout: float = 60) -> int:
-        """Stop the worker and return its exit status; killed after ``timeout`` seconds."""
+        """Stop it and return its exit status; killed after ``timeout`` seconds."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -162,3 +159,26 @@ class WorkerProcess:
         assert self.process.stderr is not None
         self.process.stderr.close()
         return status
+
+
+class WorkerProcess(TellingProcess):
+    """``laneway worker QUEUE``."""
+
+    ready = "worker_ready"
+
+    def __init__(
+        self, queue: str, env: Mapping[str, str], *options: str, app: str = "support.tasks:app"
+    ) -> None:
+        self.queue = queue
+        if pool is not None and "--pool" not in options:
+            options = ("--pool", pool, *options)
+        super().__init__(env, "worker", queue, "--app", app, *options)
+
+
+class ControlProcess(TellingProcess):
+    """``laneway control``."""
+
+    ready = "control_ready"
+
+    def __init__(self, env: Mapping[str, str], *options: str) -> None:
+        super().__init__(env, "control", *options)

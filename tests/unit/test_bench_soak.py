@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -66,3 +67,16 @@ def test_a_schedule_of_millions_keeps_nothing_of_each_job() -> None:
     schedule = Schedule(1, 0.0495, 1000, record=False)
     assert len(list(schedule)) == 50
     assert schedule.sent == []
+
+
+def test_a_schedule_waits_while_there_is_no_room() -> None:
+    full_until = time.monotonic() + 0.3
+    schedule = Schedule(1, 0.5, 10_000, room=lambda _: time.monotonic() > full_until)
+    count = len(list(schedule))
+    assert 0.25 < schedule.waited < 0.45
+    # What it could not hand out meanwhile is not made up for.
+    assert count == pytest.approx((0.5 - schedule.waited) * 10_000, abs=300)
+
+
+def test_a_schedule_without_room_ends() -> None:
+    assert list(Schedule(1, 0.2, 1000, room=lambda _: False)) == []

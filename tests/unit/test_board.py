@@ -66,6 +66,15 @@ def test_every_end_counts_as_done(end: FactKind) -> None:
     assert high(b, 2).done == 1
 
 
+@pytest.mark.parametrize(
+    ("outcome", "shown"), [("expired", 1), ("lost", 1), ("failed", 0), ("rejected", 0)]
+)
+def test_a_job_that_only_its_dead_letter_tells_of_is_shown(outcome: str, shown: int) -> None:
+    b = board()
+    b(Fact(kind="dead_lettered", at=1, queue="high", outcome=outcome, error_type="Expired"))
+    assert [one.error for one in b.view(2).failures] == ["Expired"] * shown
+
+
 def test_a_retry_is_no_end() -> None:
     b = board()
     run(b, "1", 1, 0.1, "retried")

@@ -754,3 +754,36 @@ def test_celerys_command_says_whether_a_pool_was_named() -> None:
     [option] = [one for one in command.commands["worker"].params if "--pool" in one.opts]
     assert option.name == "pool"
     assert option.default == "prefork"
+
+
+def test_a_backend_ends_a_job_that_nobody_ran() -> None:
+    """The keeper writes FAILURE with the job's request: its chord and chain end with it."""
+    known = parameters(Backend.mark_as_failure)
+    assert known[:2] == ["task_id", "exc"]
+    assert {"request", "store_result"} <= set(known)
+    assert parameters(Backend.get_task_meta) == ["task_id", "cache"]
+    # Else a keeper that was killed in the middle would count a member of a chord twice.
+    source = inspect.getsource(RedisBackend.on_chord_part_return)
+    assert "args=[tid, encoded" in source
+    assert "readycount == -1" in source
+
+
+def test_a_job_is_done_when_its_hook_of_success_is_called() -> None:
+    """``once=`` would take for done what has neither a result nor its next step."""
+    from celery.app import trace
+
+    source = inspect.getsource(trace.build_tracer)
+    traced = source[source.index("R = retval = fun(") :]
+    order = ["_dispatch_callbacks_and_chain(", "mark_as_done(", "task_on_success(", "pop_request()"]
+    places = [traced.index(one) for one in order]
+    assert places == sorted(places)
+    assert "retval=retval" in traced[traced.index("send_postrun(") :]
+
+
+def test_a_task_hears_of_its_application() -> None:
+    """``once=`` and ``unique=`` would be ignored in silence."""
+    assert "cls.on_bound(app)" in inspect.getsource(Task.bind)
+    assert "task.bind(self)" in inspect.getsource(Celery._task_from_fun)
+    assert parameters(Task.apply_async) == [
+        "args", "kwargs", "task_id", "producer", "link", "link_error", "shadow", "options",
+    ]  # fmt: skip

@@ -37,6 +37,8 @@ def leaves(kind: type[errors.LanewayError]) -> Iterator[type[errors.LanewayError
         (errors.InvalidPriority, ExitCode.REFUSED),
         (errors.SettingsError, ExitCode.REFUSED),
         (errors.QueueFull, ExitCode.REFUSED),
+        (errors.LettersLocked, ExitCode.REFUSED),
+        (errors.LetterUnknown, ExitCode.FAILED),
         (errors.BrokerUnreachable, ExitCode.BROKER),
         (errors.BrokerRefusedLogin, ExitCode.BROKER),
         (errors.VirtualHostMissing, ExitCode.BROKER),

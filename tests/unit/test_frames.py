@@ -50,3 +50,10 @@ def test_the_items_of_a_table() -> None:
 def test_answers_are_told_apart() -> None:
     assert frames.unpack_answer(frames.ACK + dumps("Lb", (7, True)), 4) == (7, 1)
     assert (dumps("BB", (60, 80)), dumps("BB", (60, 120))) == (frames.ACK, frames.NACK)
+
+
+def test_a_damaged_method_is_told_from_a_whole_one() -> None:
+    whole = frames.publish_method("jobs", "low")
+    assert frames.is_publish_method(whole)
+    for damaged in (b"", whole[:-1], whole + b"\0", b"\x02" + whole[1:], whole[:9] + whole[10:]):
+        assert not frames.is_publish_method(damaged)

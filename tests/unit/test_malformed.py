@@ -48,7 +48,7 @@ def arrived(message: Malformed) -> JobMessage:
 def test_whatever_comes_is_read_the_same_way_everywhere(request: pytest.FixtureRequest) -> None:
     app = Laneway("malformed", policy=load_policy(POLICY), set_as_current=False)
 
-    @app.task(name="plain.add")
+    @app.task(name="plain.add", shared=False)
     def add(a: int, b: int) -> int:
         return a + b
 

@@ -34,11 +34,12 @@ def test_delays_are_counted_over_all_levels() -> None:
         {
             "celery_delayed_0": {"messages": 2},
             "celery_delayed_27": {"messages": 3},
-            "dead.inbox": {"messages": 1},
+            "dead.inbox": {"messages": 1, "consumers": 2},
             "high": {"messages": 100},
         },
     )
     assert (state.delayed, state.dead_inbox, state.dead_letters) == (5, 1, None)
+    assert state.keepers == 2
 
 
 def test_one_unknown_level_makes_the_sum_unknown() -> None:

@@ -143,12 +143,13 @@ class BrokerCheckup:
                     cure=f"laneway worker {state.name} --app MODULE:NAME",
                 )
         for vhost in vhosts:
-            if vhost.dead_inbox:
+            if vhost.dead_inbox and not vhost.keepers:
                 yield Check(
                     subject="queues",
                     verdict="warn",
-                    finding=f"{vhost.dead_inbox} messages in the dead inbox of {vhost.vhost}",
-                    cure="look at why they died; they are kept",
+                    finding=f"{vhost.dead_inbox} messages in the dead inbox of {vhost.vhost}, and "
+                    "nobody makes letters of them",
+                    cure="laneway control",
                 )
 
 

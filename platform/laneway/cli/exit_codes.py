@@ -5,10 +5,11 @@ status  meaning
 ======  ==========================================================================================
 0       done, or the check said yes
 1       the check said no: a policy with problems, drift, a failed doctor, a job that failed, a
-        benchmark that lost one
+        benchmark that lost one, a replay that stopped because jobs failed again
 2       the command line is wrong (click's own status)
 3       the broker cannot be reached, refuses the login, or did not answer in time
-4       refused by the policy, the application's settings or a full queue; nothing was published
+4       refused by the policy, the application's settings or a full queue, or somebody else
+        replays or discards; nothing was published
 5       it could not be done: a worker that does not start, a server that is missing, a topology
         that is not there
 6       not known yet: the job has no result, or none within the time given
@@ -44,6 +45,7 @@ _CODES: Final[tuple[tuple[type[LanewayError], ExitCode], ...]] = (
     (errors.SettingsError, ExitCode.REFUSED),
     (errors.CallError, ExitCode.REFUSED),
     (errors.QueueFull, ExitCode.REFUSED),
+    (errors.LettersLocked, ExitCode.REFUSED),
     (errors.TopologyMissing, ExitCode.FAILED),
     (errors.Unroutable, ExitCode.FAILED),
     (errors.PublishError, ExitCode.BROKER),

@@ -18,10 +18,22 @@ from click.shell_completion import CompletionItem
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "up": ("laneway.cli.up:up", "Run everything on this machine, with a live view."),
     "worker": ("laneway.cli.worker:worker", "Run the worker of one queue."),
+    "control": (
+        "laneway.cli.control:control",
+        "Run the control process: dead letters of what the broker gave up.",
+    ),
     "submit": ("laneway.cli.job:submit", "Publish one job."),
     "result": ("laneway.cli.job:result", "Show what became of a job."),
     "route": ("laneway.cli.route:route", "Explain, list or lint the routes."),
     "queues": ("laneway.cli.queues:queues", "Show, pause, resume or purge queues."),
+    "dead": (
+        "laneway.cli.dead:dead",
+        "List, show, count, export, replay or discard dead letters.",
+    ),
+    "outbox": (
+        "laneway.cli.outbox:outbox",
+        "Publish what an outbox holds, and look after it.",
+    ),
     "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
     "bench": (
         "laneway.cli.bench:bench",

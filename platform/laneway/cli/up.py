@@ -57,8 +57,9 @@ def up(
     """Run everything on this machine, with a live view.
 
     Starts a private RabbitMQ and Redis unless LANEWAY_BROKER_URL and LANEWAY_RESULT_BACKEND name
-    others, applies the topology, and runs one worker for each queue. Ctrl-C or SIGTERM stops it
-    all; nothing is left behind. The other verbs find this platform from any terminal of the user.
+    others, applies the topology, runs one worker for each queue and one control process (dead
+    letters of what the broker gives up). Ctrl-C or SIGTERM stops it all; nothing is left behind.
+    The other verbs find this platform from any terminal of the user.
     """
     policy = load_policy()
     import_from(app_dir)

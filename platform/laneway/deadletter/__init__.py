@@ -7,39 +7,29 @@
                                                               ├── the state of every letter
     replayed, discarded, succeeded again ──> dead.audit ──────┘
 
-A letter is never changed: what was done with it is written behind it, in the audit stream.
+A letter is never changed: what was done with it is written behind it, in the audit stream. The
+state is the fold of the two (:mod:`laneway.deadletter.state`), kept in a local index that can be
+thrown away (:mod:`laneway.deadletter.index`).
 """
 
-from laneway.deadletter.audit import Entry
-from laneway.deadletter.cause import cause_of, error_type_of, place_of
-from laneway.deadletter.letter import (
-    REPLAYS_HEADER,
-    Letter,
-    Original,
-    Outcome,
-    letter_id,
-    merged,
-    replays_of,
-)
-from laneway.deadletter.postbox import note, post
+from laneway.deadletter.letters import DeadLetters
+from laneway.deadletter.listed import Count, Event, Found, Listed, Page
+from laneway.deadletter.replay_options import ReplayAccount, ReplayOptions
+from laneway.deadletter.republish import Edit
+from laneway.deadletter.select import Selection
 
 __all__ = [
-    # What a letter is
-    "Letter",
-    "Original",
-    "Outcome",
-    "letter_id",
-    "merged",
-    "replays_of",
-    # The header that counts replays
-    "REPLAYS_HEADER",
-    # Causes
-    "cause_of",
-    "error_type_of",
-    "place_of",
-    # What was done with it
-    "Entry",
-    # Writing them
-    "note",
-    "post",
+    # All of it
+    "DeadLetters",
+    # Which, and how
+    "Edit",
+    "ReplayOptions",
+    "Selection",
+    # What is found and done
+    "Count",
+    "Event",
+    "Found",
+    "Listed",
+    "Page",
+    "ReplayAccount",
 ]

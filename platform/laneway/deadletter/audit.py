@@ -46,11 +46,17 @@ class Entry:
     run: str | None = None
     #: What the person said it was for.
     reason: str | None = None
+    #: The jobs were published under new ids: :func:`laneway.deadletter.state.new_job_id`.
+    renamed: bool = False
 
 
 def encode(entry: Entry) -> bytes:
     """The bytes of an entry in the stream: JSON."""
-    document = {name: value for name, value in asdict(entry).items() if value not in (None, ())}
+    document = {
+        name: value
+        for name, value in asdict(entry).items()
+        if value not in (None, ()) and value is not False
+    }
     return json.dumps({"v": VERSION, **document}, separators=(",", ":")).encode()
 
 
@@ -74,6 +80,7 @@ def decode(data: bytes) -> Entry:
             ranges=tuple((int(first), int(last)) for first, last in document.get("ranges", ())),
             run=_text(document.get("run")),
             reason=_text(document.get("reason")),
+            renamed=document.get("renamed") is True,
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         if isinstance(error, EntryUnreadable):

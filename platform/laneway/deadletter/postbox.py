@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import amqp
 
+from laneway.batch import Batch
 from laneway.deadletter import audit, envelope
+from laneway.facts import Door
 from laneway.frames import Publish, publish_method
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from laneway.app import Laneway
     from laneway.broker.address import VhostKind
     from laneway.deadletter.audit import Entry
@@ -36,6 +40,31 @@ def post(app: Laneway, letter: Letter, seconds: float | None = None) -> None:
     publisher.publish(letter_message(letter), seconds)
 
 
+def post_all(app: Laneway, vhost: VhostKind, letters: Sequence[Letter]) -> None:
+    """Append letters to the stream of a virtual host, one behind the other, and wait for all.
+
+    Raises:
+        BatchIncomplete: the broker did not confirm all of them; its cause is the first reason.
+            Writing them all again adds nothing.
+    """
+    # They are no jobs: what is told of a job that was published is not told of them.
+    batch = Batch(app.publisher, facts=Door())
+    try:
+        for number, letter in enumerate(letters):
+            # A message that the broker gives back is known by its correlation id.
+            batch.add(
+                vhost,
+                str(number),
+                "",
+                letter.queue,
+                letter.priority or 0,
+                letter_message(letter, str(number)),
+            )
+    except BaseException as error:  # noqa: BLE001 (finish raises it again, with the account)
+        batch.finish(error)
+    batch.finish()
+
+
 def note(app: Laneway, vhost: VhostKind, entry: Entry, seconds: float | None = None) -> None:
     """Append an entry to the audit stream of a virtual host, and wait until the broker has it.
 
@@ -45,9 +74,9 @@ def note(app: Laneway, vhost: VhostKind, entry: Entry, seconds: float | None = N
     app.publisher(vhost).publish(entry_message(entry), seconds)
 
 
-def letter_message(letter: Letter) -> Publish:
+def letter_message(letter: Letter, correlation_id: str | None = None) -> Publish:
     """What is published of a letter."""
-    return _message(LETTER_STREAM, envelope.CONTENT_TYPE, envelope.encode(letter))
+    return _message(LETTER_STREAM, envelope.CONTENT_TYPE, envelope.encode(letter), correlation_id)
 
 
 def entry_message(entry: Entry) -> Publish:
@@ -55,8 +84,12 @@ def entry_message(entry: Entry) -> Publish:
     return _message(AUDIT_STREAM, audit.CONTENT_TYPE, audit.encode(entry))
 
 
-def _message(stream: str, content_type: str, body: bytes) -> Publish:
+def _message(
+    stream: str, content_type: str, body: bytes, correlation_id: str | None = None
+) -> Publish:
     properties = amqp.Message(content_type=content_type, delivery_mode=_PERSISTENT)
+    if correlation_id is not None:
+        properties.properties["correlation_id"] = correlation_id
     # By the default exchange: no binding can be missing.
     return Publish(
         publish_method("", stream),

@@ -11,14 +11,15 @@ from celery.apps.worker import Worker
 from celery.concurrency import get_implementation
 from click.core import ParameterSource
 
-from laneway import settings
+from laneway import marked, settings
 from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
+from laneway.probes import address_of_health
 from laneway.queues import POOL_CAN
 from laneway.worker import direct, telling
 from laneway.worker.grace import keep_grace
-from laneway.worker.health import Health, address_of_health
+from laneway.worker.health import Health
 from laneway.worker.tally import Counting, Tallies
 
 #: Processes that may be added while the worker runs.
@@ -76,7 +77,8 @@ class JobWorker(Worker):
             )
         self.app.serve(self.queue)
         self.app.conf.worker_pool = pool_class(self.app.policy.queue(self.queue).worker.pool)
-        if problems := settings.task_contradictions(self.app.tasks.values()):
+        tasks = self.app.tasks.values()
+        if problems := settings.task_contradictions(tasks) + marked.problems(self.app):
             raise WorkerError("\n  ".join(["tasks contradict the platform:", *problems]))
 
     def _count(self, concurrency: int | None) -> None:

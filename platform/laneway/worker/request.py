@@ -73,6 +73,11 @@ class JobRequest(Request):
         """The same of the keyword arguments."""
         return HIDDEN if self._is_secure else super().kwargsrepr
 
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What ``inspect`` shows of the job."""
+        shown: dict[str, Any] = super().info(safe=safe)
+        return shown | ({"args": HIDDEN, "kwargs": HIDDEN} if self._is_secure else {})
+
     @property
     def _is_secure(self) -> bool:
         queue = self._app.policy.queues.get(self._app.serving)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from laneway.app import Laneway
 from laneway.errors import WorkerError
-from laneway.worker.health import address_of_health
+from laneway.probes import address_of_health
 from laneway.worker.job_worker import pool_class
 
 if TYPE_CHECKING:

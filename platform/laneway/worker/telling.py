@@ -14,6 +14,7 @@ from celery.exceptions import Ignore, Reject
 
 from laneway.app import READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
+from laneway.once import AlreadyDone, PutOff
 from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:
@@ -147,10 +148,15 @@ class _Teller:
     def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:
         self._tell("rejected", request, sender.name, reason="expired" if expired else "revoked")
 
-    def ended(self, task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
+    def ended(
+        self, task_id: str, task: Any, state: str | None = None, retval: Any = None, **_: Any
+    ) -> None:
         self._began.pop(task_id, None)
-        if state in {"IGNORED", "REJECTED"}:
-            self._tell("rejected", task.request, task.name, reason=state.lower())
+        if isinstance(retval, PutOff):
+            self._tell("retried", task.request, task.name, reason=str(retval))
+        elif state in {"IGNORED", "REJECTED"}:
+            reason = str(retval) if isinstance(retval, AlreadyDone) else state.lower()
+            self._tell("rejected", task.request, task.name, reason=reason)
 
     def ready(self, **_: Any) -> None:
         self.app.facts.tell("worker_ready", queue=self.queue, worker=self.worker)

@@ -8,11 +8,12 @@
 """
 
 from laneway.workloads.board import Board, BoardView, Failure, QueueView
-from laneway.workloads.group import WorkerGroup
+from laneway.workloads.group import ControlGroup, WorkerGroup
 from laneway.workloads.platform import LocalPlatform, local_platform
 
 __all__ = [
     # Running
+    "ControlGroup",
     "LocalPlatform",
     "WorkerGroup",
     "local_platform",

@@ -160,7 +160,7 @@ class Board:
             if tally is None:
                 return
             tally.take(fact)
-            if fact.kind in {"failed", "quarantined"}:
+            if fact.kind in {"failed", "quarantined"} or _is_given_up(fact):
                 self._failures.appendleft(_failure(fact))
 
     def waiting(self, counts: Mapping[str, int]) -> None:
@@ -231,6 +231,11 @@ def _history(ends: Iterable[float], now: float) -> tuple[int, ...]:
     this_second = int(now)
     counts = Counter(int(end) for end in ends)
     return tuple(counts[second] for second in range(this_second - HISTORY_SECONDS, this_second))
+
+
+def _is_given_up(fact: Fact) -> bool:
+    """A job that no worker saw the end of: all that is told of it is its dead letter."""
+    return fact.kind == "dead_lettered" and fact.outcome in {"expired", "lost"}
 
 
 def _failure(fact: Fact) -> Failure:

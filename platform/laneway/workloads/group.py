@@ -1,4 +1,4 @@
-"""The worker of one queue as a process of this machine: started, heard, restarted, stopped."""
+"""A worker or the control process on this machine: started, heard, restarted, stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from laneway.workloads.wire import LogFile, parse_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from laneway.facts import Fact
+    from laneway.facts import Fact, FactKind
     from laneway.local import RunDirectory
 
 State = Literal["starting", "ready", "restarting", "stopping", "stopped"]
@@ -31,15 +31,17 @@ STABLE_SECONDS: Final = 60.0
 _DRAIN_SECONDS: Final = 2.0
 
 
-class WorkerGroup:
-    """The worker of one queue: ``laneway worker QUEUE`` in a session of its own.
+class ProcessGroup:
+    """A verb of ``laneway`` that runs until it is stopped, in a session of its own.
 
     It ends by itself when its owner is gone, however that ended: its stdin is a pipe that only the
     owner holds open (``--owner-pipe``).
 
     Args:
-        queue: the queue it serves.
-        app: where its application is, ``module:attribute``.
+        name: what its log is called.
+        what: how people call it.
+        verb: the verb and its arguments.
+        ready: the fact that says that it is at work.
         run: the run that owns it.
         environment: all that it sees.
         tell: called with every fact, in the reader's thread.
@@ -49,24 +51,27 @@ class WorkerGroup:
     def __init__(
         self,
         *,
-        queue: str,
-        app: str,
+        name: str,
+        what: str,
+        verb: Sequence[str],
+        ready: FactKind,
         run: RunDirectory,
         environment: Mapping[str, str],
         tell: Callable[[Fact], None],
         report: Callable[[str], None],
-        options: Sequence[str] = (),
     ) -> None:
-        self.queue: Final = queue
+        self.name: Final = name
+        self.what: Final = what
         self.state: State = "stopped"
         #: How often it was started again.
         self.restarts = 0
         logs = run.path / "logs"
         logs.mkdir(exist_ok=True)
-        self.log: Final = LogFile(logs / f"{queue}.log")
+        self.log: Final = LogFile(logs / f"{name}.log")
         # -P: a celery.py in the current directory must not be taken for the real one.
-        self._command = [sys.executable, "-P", "-m", "laneway", "worker", queue, "--app", app]
-        self._command += ["--log", "json", "--owner-pipe", *options]
+        self._command = [sys.executable, "-P", "-m", "laneway", *verb]
+        self._command += ["--log", "json", "--owner-pipe"]
+        self._ready = ready
         self._run = run
         self._environment = dict(environment)
         self._tell = tell
@@ -81,7 +86,7 @@ class WorkerGroup:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the worker's parent process; None while there is none."""
+        """The id of the (parent) process; None while there is none."""
         return None if self._process is None else self._process.pid
 
     @property
@@ -90,7 +95,7 @@ class WorkerGroup:
         return None if self._process is None else _status(self._process.pid)
 
     def start(self) -> None:
-        """Start the process. It is ready when the fact ``worker_ready`` comes."""
+        """Start the process. It is ready when its fact comes."""
         self.state = "starting"
         self._started = time.monotonic()
         with signals_deferred():
@@ -108,10 +113,10 @@ class WorkerGroup:
             )
             # Should the owner be killed before the next line, LANEWAY_RUN in the process's
             # environment still tells whose it is.
-            self._run.track(self._process.pid, f"worker-{self.queue}")
+            self._run.track(self._process.pid, self.what)
         assert self._process.stderr is not None
         self._reader = threading.Thread(
-            target=self._read, args=(self._process.stderr,), name=f"reads-{self.queue}", daemon=True
+            target=self._read, args=(self._process.stderr,), name=f"reads-{self.name}", daemon=True
         )
         self._reader.start()
 
@@ -134,7 +139,7 @@ class WorkerGroup:
             return False
         if self.state not in ("starting", "ready") or self.status is None:
             return False
-        ended = f"the worker of {self.queue} ended by itself ({self.how_it_ended()})"
+        ended = f"{self.what} ended by itself ({self.how_it_ended()})"
         if now - self._started >= STABLE_SECONDS:
             self._delay = FIRST_DELAY
         self._bury()
@@ -173,7 +178,7 @@ class WorkerGroup:
         return f"exit status {status}"
 
     def _bury(self) -> None:
-        """The dead worker's pool processes must not live on beside the next one."""
+        """What it has started must not live on beside the next one."""
         process = self._process
         if process is None:
             return
@@ -193,11 +198,71 @@ class WorkerGroup:
                     with contextlib.suppress(ValueError):  # the log was closed: we are stopping
                         self.log.write(said)
                     continue
-                if said.kind == "worker_ready" and self.state == "starting":
+                if said.kind == self._ready and self.state == "starting":
                     self.state = "ready"
                     if self.restarts:
-                        self._report(f"the worker of {self.queue} is back")
+                        self._report(f"{self.what} is back")
                 self._tell(said)
+
+
+class WorkerGroup(ProcessGroup):
+    """The worker of one queue: ``laneway worker QUEUE``.
+
+    Args:
+        queue: the queue it serves.
+        app: where its application is, ``module:attribute``.
+        run, environment, tell, report: as of :class:`ProcessGroup`.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: str,
+        app: str,
+        run: RunDirectory,
+        environment: Mapping[str, str],
+        tell: Callable[[Fact], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self.queue: Final = queue
+        super().__init__(
+            name=queue,
+            what=f"the worker of {queue}",
+            verb=["worker", queue, "--app", app],
+            ready="worker_ready",
+            run=run,
+            environment=environment,
+            tell=tell,
+            report=report,
+        )
+
+
+class ControlGroup(ProcessGroup):
+    """The control process: ``laneway control``.
+
+    Args:
+        run, environment, tell, report: as of :class:`ProcessGroup`.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: RunDirectory,
+        environment: Mapping[str, str],
+        tell: Callable[[Fact], None],
+        report: Callable[[str], None],
+    ) -> None:
+        super().__init__(
+            # (No queue can be called this.)
+            name="_control",
+            what="the control process",
+            verb=["control"],
+            ready="control_ready",
+            run=run,
+            environment=environment,
+            tell=tell,
+            report=report,
+        )
 
 
 def _status(pid: int) -> int | None:

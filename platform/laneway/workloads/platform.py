@@ -1,4 +1,4 @@
-"""A whole platform on this machine: servers, topology, workers, board; one start, one stop."""
+"""A whole platform on this machine: servers, topology, workers, control, board; one start, stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from laneway.queue_state import ReadyCounts
 from laneway.topology import apply_plan, make_plan
 from laneway.workloads.board import Board
 from laneway.workloads.fanout import Fanout
-from laneway.workloads.group import WorkerGroup
+from laneway.workloads.group import ControlGroup, ProcessGroup, WorkerGroup
 from laneway.workloads.presence import announce
 
 if TYPE_CHECKING:
@@ -66,10 +66,12 @@ class LocalPlatform:
     board: Board
     #: One for each queue.
     workers: tuple[WorkerGroup, ...]
+    #: What makes dead letters of what the broker gives up.
+    control: ControlGroup
     _facts: Fanout
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener`` with every fact of every worker from now on; quickly, please."""
+        """Call ``listener`` with every fact of every process from now on; quickly, please."""
         self._facts.listen(listener)
 
 
@@ -85,7 +87,7 @@ def local_platform(
     throwaway: bool = True,
     stop_seconds: float = STOP_SECONDS,
 ) -> Iterator[LocalPlatform]:
-    """Start what is missing, run one worker for each queue, and stop it all at the end.
+    """Start what is missing, one worker for each queue, a control process; stop all at the end.
 
     The broker is that of ``LANEWAY_BROKER_URL``, else a private one; results go to
     ``LANEWAY_RESULT_BACKEND``, else to a private Redis. Nothing is left behind, also after
@@ -121,18 +123,17 @@ def local_platform(
         board = Board([queue.name for queue in served], since=time.time())
         facts = Fanout()
         facts.listen(board)
-        groups = tuple(
+        seen = _worker_environment(run, environment, policy, python_path)
+        workers = tuple(
             WorkerGroup(
-                queue=queue.name,
-                app=app,
-                run=run,
-                environment=_worker_environment(run, environment, policy, python_path),
-                tell=facts,
-                report=report,
+                queue=queue.name, app=app, run=run, environment=seen, tell=facts, report=report
             )
             for queue in served
         )
+        control = ControlGroup(run=run, environment=seen, tell=facts, report=report)
+        groups: tuple[ProcessGroup, ...] = (*workers, control)
         grace = {queue.name: min(queue.worker.grace_period, stop_seconds) for queue in served}
+        grace[control.name] = stop_seconds
         over = threading.Event()
         threads = [
             threading.Thread(target=_look_after, args=(groups, board, report, over)),
@@ -152,7 +153,8 @@ def local_platform(
             result_backend=environment["LANEWAY_RESULT_BACKEND"],
             environment=environment,
             board=board,
-            workers=groups,
+            workers=workers,
+            control=control,
             _facts=facts,
         )
 
@@ -199,8 +201,8 @@ def _worker_environment(
     }
 
 
-def _start(groups: Sequence[WorkerGroup], report: Callable[[str], None]) -> None:
-    """Start all workers and wait until each consumes its queue."""
+def _start(groups: Sequence[ProcessGroup], report: Callable[[str], None]) -> None:
+    """Start all and wait until each is at work."""
     for group in groups:
         group.start()
     deadline = time.monotonic() + READY_SECONDS
@@ -211,19 +213,20 @@ def _start(groups: Sequence[WorkerGroup], report: Callable[[str], None]) -> None
         if time.monotonic() > deadline:
             raise _not_ready(waiting[0], f"was not ready within {READY_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)
-    report(f"workers are ready: {', '.join(group.queue for group in groups)}")
+    workers = [group.queue for group in groups if isinstance(group, WorkerGroup)]
+    report(f"workers are ready: {', '.join(workers)}; and the control process")
 
 
-def _not_ready(group: WorkerGroup, what: str) -> WorkerError:
+def _not_ready(group: ProcessGroup, what: str) -> WorkerError:
     group.finish_reading()
     tail = group.log.tail(_LOG_LINES) or "(it wrote nothing)"
-    return WorkerError(f"the worker of {group.queue!r} {what}; the end of its log:\n{tail}")
+    return WorkerError(f"{group.what} {what}; the end of its log:\n{tail}")
 
 
 def _stop(
-    groups: Sequence[WorkerGroup], grace: dict[str, float], report: Callable[[str], None]
+    groups: Sequence[ProcessGroup], grace: dict[str, float], report: Callable[[str], None]
 ) -> None:
-    """End the workers: ask, wait, kill what is left. A second Ctrl-C ends the waiting."""
+    """End them: ask, wait, kill what is left. A second Ctrl-C ends the waiting."""
     began = time.monotonic()
     try:
         report("stopping: running jobs finish (Ctrl-C again kills them)")
@@ -231,9 +234,9 @@ def _stop(
             group.ask_to_stop()
         while alive := [group for group in groups if group.pid and group.status is None]:
             spent = time.monotonic() - began
-            late = [group for group in alive if spent > grace[group.queue]]
+            late = [group for group in alive if spent > grace[group.name]]
             for group in late:
-                report(f"the worker of {group.queue} did not finish within {spent:.0f} s: killed")
+                report(f"{group.what} did not finish within {spent:.0f} s: killed")
                 group.kill()
             time.sleep(_LOOK_SECONDS / 2)
     finally:
@@ -248,19 +251,19 @@ def _join(threads: Sequence[threading.Thread]) -> None:
 
 
 def _look_after(
-    groups: Sequence[WorkerGroup],
+    groups: Sequence[ProcessGroup],
     board: Board,
     report: Callable[[str], None],
     over: threading.Event,
 ) -> None:
-    """Start workers again that died."""
+    """Start again what died."""
     while not over.wait(_LOOK_SECONDS):
         for group in groups:
             try:
-                if group.check(time.monotonic()):
+                if group.check(time.monotonic()) and isinstance(group, WorkerGroup):
                     board.worker_lost(group.queue)
             except OSError as error:  # no process can be started now; the next look tries again
-                report(f"the worker of {group.queue} could not be started: {error}")
+                report(f"{group.what} could not be started: {error}")
 
 
 def _count(

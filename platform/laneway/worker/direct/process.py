@@ -30,6 +30,7 @@ from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_recei
 from laneway.worker.gate import HandBack, Quarantine
 from laneway.worker.hand_back import hand_back
 from laneway.worker.letters import Failure, LetterWriter
+from laneway.worker.request import HIDDEN
 from laneway.worker.telling import RECEIVED, tell_handed_back, tell_quarantined
 
 if TYPE_CHECKING:
@@ -458,6 +459,8 @@ class JobProcess:
         job = self._job
         if job is not None and self._slot.turn == turn:
             request = {key: value for key, value in job.request.items() if key != "properties"}
+            if self._app.policy.queue(self._queue).secure:
+                request |= {"argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
             self._tell({"turn": turn, "request": request})
 
     def _stop_orphan(self, turn: int) -> None:

@@ -1,0 +1,81 @@
+"""The numbers of the control process for Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from laneway.control.process import Control
+
+
+def exposition(control: Control) -> bytes:
+    """The text that ``/metrics`` answers."""
+    registry = CollectorRegistry()
+    registry.register(_Numbers(control))
+    return bytes(generate_latest(registry))
+
+
+class _Numbers:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance: prometheus_client would collect to find out."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All numbers, as they are now."""
+        control = self._control
+        facts = CounterMetricFamily(
+            "laneway_facts", "What happened to jobs, by kind.", labels=["queue", "kind"]
+        )
+        for (queue, kind), number in sorted(control.counter.by_queue().items()):
+            facts.add_metric([queue, kind], number)
+        yield facts
+        working = GaugeMetricFamily(
+            "laneway_keeper_working", "1 while letters are made.", labels=["vhost"]
+        )
+        held = GaugeMetricFamily(
+            "laneway_keeper_held",
+            "Messages that stay in the dead inbox: the broker takes no letter of their size.",
+            labels=["vhost"],
+        )
+        for keeper in control.keepers:
+            working.add_metric([keeper.vhost], float(keeper.problem is None))
+            held.add_metric([keeper.vhost], keeper.held)
+        yield working
+        yield held
+        inbox = GaugeMetricFamily(
+            "laneway_dead_inbox", "Messages that wait for a keeper.", labels=["vhost"]
+        )
+        for vhost, number in control.inbox.items():
+            inbox.add_metric([vhost], number)
+        yield inbox
+        counts = control.results.counts
+        results = CounterMetricFamily(
+            "laneway_keeper_results",
+            "Results of jobs that the broker gave up: written, kept as they were, given up.",
+            labels=["end"],
+        )
+        for end in ("written", "kept", "given_up"):
+            results.add_metric([end], getattr(counts, end))
+        yield results
+        yield GaugeMetricFamily(
+            "laneway_keeper_results_waiting",
+            "Results that wait for their backend.",
+            value=control.results.waiting,
+        )
+        runs = CounterMetricFamily(
+            "laneway_periodic", "Runs of what is done periodically.", labels=["name", "end"]
+        )
+        for one in control.periodic:
+            runs.add_metric([one.name, "done"], one.runs - one.failures)
+            runs.add_metric([one.name, "failed"], one.failures)
+        yield runs

@@ -1,0 +1,182 @@
+"""The control process: one keeper for each virtual host, and what is done periodically.
+
+Each part keeps only what it can find again on the broker, so any number of control processes may
+run, and each may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from laneway.connect import connection_to
+from laneway.control.keeper import Keeper
+from laneway.control.numbers import exposition
+from laneway.control.periodic import Periodic, run_all
+from laneway.control.results import Results
+from laneway.errors import LanewayError
+from laneway.metrics import FactCounter
+from laneway.probes import TURN, Probes
+from laneway.queue_state import declared_counts
+from laneway.topology import DEAD_INBOX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from laneway.control.app import ControlApp
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a batch of letters in the middle may take to end, when told to stop.
+STOP_SECONDS: Final = 5.0
+#: Seconds for the results that still wait then.
+RESULT_SECONDS: Final = 3.0
+#: Seconds between two looks at how much waits in the dead inboxes.
+_INBOX_SECONDS: Final = 15.0
+# Celery says what the members of a chord failed of: on a secure queue that is nobody's business.
+_LOGGERS_OF_RESULTS: Final = ("celery.backends.base", "celery.backends.redis")
+
+
+class Control:
+    """Everything that one control process does.
+
+    Args:
+        app: whose broker, policy and result backend are used; it runs no task.
+        name: of this process; ``control@<host>.<pid>`` if None.
+        periodic: what is done every now and then, besides looking at the dead inboxes.
+    """
+
+    def __init__(
+        self, app: ControlApp, *, name: str | None = None, periodic: Sequence[Periodic] = ()
+    ) -> None:
+        self.app = app
+        self.name = name or f"control@{socket.gethostname()}.{os.getpid()}"
+        self.counter = FactCounter()
+        app.facts.listen(self.counter)
+        for logger in _LOGGERS_OF_RESULTS:
+            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+        self._stop = threading.Event()
+        self.results = Results(app)
+        vhosts = sorted({queue.vhost for queue in app.policy.queues.values()})
+        self.keepers = [
+            Keeper(app, vhost, results=self.results, name=self.name, stop=self._stop)
+            for vhost in vhosts
+        ]
+        #: Messages that wait in the dead inboxes, by virtual host, as they were last seen.
+        self.inbox: dict[str, int] = {}
+        self.periodic = [
+            Periodic(name="look at the dead inboxes", every=_INBOX_SECONDS, do=self._look),
+            *periodic,
+        ]
+
+    def run(self, *, health: tuple[str, int] | None = None) -> None:
+        """Work until SIGTERM or Ctrl-C; a second one ends it at once.
+
+        Args:
+            health: where ``/livez``, ``/readyz`` and ``/metrics`` are answered.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._obey_signals()
+        probes = (
+            Probes(
+                health,
+                alive=self.not_alive,
+                ready=self.not_ready,
+                metrics=lambda: exposition(self),
+            )
+            if health is not None
+            else None
+        )
+        threads = [
+            threading.Thread(target=keeper.run, name=f"keeper-{keeper.vhost}", daemon=True)
+            for keeper in self.keepers
+        ]
+        threads.append(
+            threading.Thread(
+                target=run_all, args=(self.periodic, self._stop), name="periodic", daemon=True
+            )
+        )
+        for thread in threads:
+            thread.start()
+        self.app.facts.tell("control_ready", worker=self.name)
+        self._stop.wait()
+        until = time.monotonic() + STOP_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        late = [thread.name for thread in threads if thread.is_alive()]
+        if late:
+            log.warning("left in the middle: %s; what they held goes back", ", ".join(late))
+        self.results.stop(RESULT_SECONDS)
+        if probes is not None:
+            probes.close()
+        self.app.facts.tell("control_stopped", worker=self.name)
+
+    def run_once(self) -> None:
+        """Make letters of what is in the dead inboxes now, and return.
+
+        Raises:
+            LanewayError: of the first keeper that could not.
+        """
+        problems: list[LanewayError] = []
+        for keeper in self.keepers:
+            try:
+                keeper.run(once=True)
+            except LanewayError as error:
+                problems.append(error)
+        self.results.stop(RESULT_SECONDS)
+        if problems:
+            raise problems[0]
+
+    def stop(self) -> None:
+        """End it, from any thread."""
+        self._stop.set()
+
+    # -- probes --------------------------------------------------------------------------------
+
+    def not_alive(self) -> list[str]:
+        """What stands still, a line each; empty if everything turns."""
+        now = time.monotonic()
+        return [
+            f"the keeper of {keeper.vhost!r} has not turned for {still:.0f} s"
+            for keeper in self.keepers
+            if (still := now - keeper.turned_at) > TURN
+        ]
+
+    def not_ready(self) -> list[str]:
+        """Why no letters are made, a line each; empty if they are."""
+        return [
+            f"the keeper of {keeper.vhost!r}: {keeper.problem}"
+            for keeper in self.keepers
+            if keeper.problem is not None
+        ]
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def _look(self, stop: threading.Event) -> None:
+        """See what waits in the dead inboxes. A broker that is away is the keepers' to tell."""
+        del stop
+        for keeper in self.keepers:
+            try:
+                with connection_to(self.app.address, keeper.vhost) as connection:
+                    counts = declared_counts(connection, DEAD_INBOX)
+            except LanewayError:
+                counts = None
+            if counts is None:
+                self.inbox.pop(keeper.vhost, None)
+            else:
+                self.inbox[keeper.vhost] = counts[0]
+
+    def _obey_signals(self) -> None:
+        def obey(number: int, _frame: Any) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            self._stop.set()
+
+        signal.signal(signal.SIGTERM, obey)
+        signal.signal(signal.SIGINT, obey)

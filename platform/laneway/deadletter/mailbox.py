@@ -1,0 +1,322 @@
+"""The letters of one virtual host, read: its index, and the stream behind it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import amqp.exceptions
+
+from laneway.connect import connection_to
+from laneway.deadletter import envelope
+from laneway.deadletter.fold import refresh
+from laneway.deadletter.index import Index
+from laneway.deadletter.letter import merged
+from laneway.deadletter.listed import Count, Event, Found, Listed
+from laneway.deadletter.stream import StreamReader
+from laneway.errors import BrokerError, DeadLetterError, LanewayError
+from laneway.topology import LETTER_STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from kombu.connection import Connection
+
+    from laneway.broker.address import BrokerAddress, VhostKind
+    from laneway.deadletter.letter import Letter
+    from laneway.deadletter.select import Cursor, Selection
+    from laneway.deadletter.stream import Stored
+
+#: Seconds for which an idle connection is trusted: the broker closes it without heartbeats.
+_FRESH_SECONDS: Final = 15.0
+#: Entries that are rather skipped than looked up anew.
+_NEAR: Final = 200
+#: What is read at a time: letters, and bytes of them.
+_FETCH_LETTERS: Final = 500
+_FETCH_BYTES: Final = 8 * 1024 * 1024
+
+#: What letters can be counted by.
+GROUPS: Final = ("cause", "queue", "task", "outcome", "state", "error_type")
+
+
+class Mailbox:
+    """Reads the letters of one virtual host. Use it in one thread.
+
+    Args:
+        address: where the broker is.
+        vhost: which of the two virtual hosts.
+        folder: of the index, instead of the user's cache directory.
+        progress: told how many new entries are read, and how many there are.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        vhost: VhostKind,
+        *,
+        folder: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.vhost = vhost
+        self._address = address
+        self._progress = progress
+        self._index = Index.of(address, vhost, folder)
+        self._open = ExitStack()
+        self._connection: Connection | None = None
+        self._used_at = 0.0
+        self._numbers = itertools.count()
+
+    def refresh(self) -> None:
+        """Read what is new.
+
+        Raises:
+            BrokerUnreachable: no connection.
+            TopologyMissing: the streams do not exist.
+            BrokerError: the broker broke off.
+            DeadLetterError: there is no room for the index.
+        """
+        try:
+            self._refresh()
+        except sqlite3.OperationalError as error:
+            raise DeadLetterError(
+                f"the index {self._index.file} cannot be written: {error}. Make room, or set "
+                "LANEWAY_HOME to another folder."
+            ) from error
+        except sqlite3.DatabaseError:
+            # Somebody or something damaged the file; what it said stands in the streams.
+            self._index.remake()
+            self._refresh()
+
+    def _refresh(self) -> None:
+        with self._reading() as connection:
+            refresh(self._index, StreamReader(connection), self._progress)
+
+    def listed(self, selection: Selection, after: Cursor | None, limit: int) -> list[Listed]:
+        """The newest letters, behind a cursor."""
+        where, values = selection.where()
+        if after is not None:
+            term, more = after.where()
+            where, values = f"{where} AND {term}", [*values, *more]
+        rows = self._index.rows(
+            f"SELECT * FROM letters WHERE {where} ORDER BY at DESC, id DESC LIMIT ?",  # noqa: S608 (values are bound)
+            [*values, limit],
+        )
+        return [Listed.of(row, self.vhost) for row in rows]
+
+    def counts(self, selection: Selection, groups: Sequence[str]) -> list[Count]:
+        """How many letters have these fields in common, most first."""
+        where, values = selection.where()
+        columns = ", ".join(groups)
+        rows = self._index.rows(
+            f"SELECT {columns}, count(*), min(at), max(at) FROM letters WHERE {where}"  # noqa: S608 (the same)
+            f" GROUP BY {columns} ORDER BY count(*) DESC, max(at) DESC",
+            values,
+        )
+        return [
+            Count(
+                of=dict(zip(groups, tuple(row)[:-3], strict=True)),
+                count=row[-3],
+                first_at=row[-2],
+                last_at=row[-1],
+            )
+            for row in rows
+        ]
+
+    def count(self, selection: Selection) -> int:
+        """How many letters are selected."""
+        where, values = selection.where()
+        [row] = self._index.rows(f"SELECT count(*) FROM letters WHERE {where}", values)  # noqa: S608 (the same)
+        return int(row[0])
+
+    def states(self, letters: Sequence[str]) -> dict[str, str]:
+        """The states of some letters, as last read."""
+        found: dict[str, str] = {}
+        for start in range(0, len(letters), 500):
+            some = letters[start : start + 500]
+            rows = self._index.rows(
+                f"SELECT id, state FROM letters WHERE id IN ({', '.join('?' * len(some))})",  # noqa: S608 (the same)
+                some,
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
+    def find(self, letter: str) -> Found | None:
+        """Everything of a letter, or of the last one of a job; None if there is none.
+
+        Raises:
+            BrokerError: the broker broke off.
+        """
+        rows = self._index.rows(
+            "SELECT * FROM letters WHERE id = ?1 OR (id > ?1 || '.' AND id < ?1 || '/'"
+            " AND task_id = ?1) ORDER BY replays DESC LIMIT 1",
+            (letter,),
+        )
+        row = next(rows, None)
+        if row is None:
+            return None
+        letters = [_letter(entry) for entry in self._at(self._offsets(row))]
+        if not letters:
+            return None
+        whole = letters[0]
+        for other in letters[1:]:
+            whole = merged(whole, other)
+        listed = Listed.of(row, self.vhost)
+        return Found(
+            listed=listed, letter=whole, history=self._history(row["id"]), later=self._later(listed)
+        )
+
+    def letters(self, selection: Selection) -> Iterator[list[tuple[Listed, Letter]]]:
+        """All selected letters with their messages, oldest first, some at a time.
+
+        The selection is made once, at the beginning. Where two reports of one failure stand in the
+        stream, it is the one that has the message.
+
+        Raises:
+            BrokerError: the broker broke off.
+        """
+        return self._chosen(*selection.where())
+
+    def due_for_renewal(self, before: float) -> Iterator[list[tuple[Listed, Letter]]]:
+        """The open letters that were last appended before then, like :meth:`letters`."""
+        return self._chosen(
+            "state = 'open' AND at < ? AND NOT EXISTS (SELECT 1 FROM marks JOIN entries"
+            " ON entries.offset = marks.entry WHERE marks.id = letters.id"
+            " AND mark = 'renewed' AND entries.at >= ?)",
+            [before, before],
+        )
+
+    def _chosen(self, where: str, values: Sequence[Any]) -> Iterator[list[tuple[Listed, Letter]]]:
+        db = self._index.db
+        # One for each call: what is done with some letters may ask for others.
+        chosen = f"chosen_{next(self._numbers)}"
+        db.execute(
+            f"CREATE TEMP TABLE {chosen} AS SELECT coalesce(original_at, offset) AS spot, id"  # noqa: S608 (the same)
+            f" FROM letters WHERE {where}",
+            values,
+        )
+        db.execute(f"CREATE UNIQUE INDEX temp.{chosen}_spot ON {chosen} (spot)")
+        behind = -1
+        while True:
+            rows = db.execute(
+                f"SELECT spot, letters.* FROM {chosen} JOIN letters USING (id)"  # noqa: S608 (the same)
+                " WHERE spot > ? ORDER BY spot LIMIT ?",
+                (behind, _FETCH_LETTERS),
+            ).fetchall()
+            if not rows:
+                db.execute(f"DROP TABLE {chosen}")
+                return
+            by_spot = {row["spot"]: row for row in rows}
+            found = self._at(list(by_spot))
+            # The answer ends where it grew too large; what retention took in between is left out.
+            behind = rows[-1]["spot"] if not found.cut else found[-1].offset
+            yield [
+                (Listed.of(by_spot[entry.offset], self.vhost), _letter(entry)) for entry in found
+            ]
+
+    def selected(self, selection: Selection) -> Iterator[list[tuple[int, Listed]]]:
+        """All selected letters with their offsets, as the index knows them, in that order."""
+        where, values = selection.where()
+        behind = -1
+        while True:
+            rows = self._index.db.execute(
+                f"SELECT * FROM letters WHERE ({where}) AND offset > ? ORDER BY offset LIMIT 5000",  # noqa: S608 (the same)
+                [*values, behind],
+            ).fetchall()
+            if not rows:
+                return
+            behind = rows[-1]["offset"]
+            yield [(row["offset"], Listed.of(row, self.vhost)) for row in rows]
+
+    def close(self) -> None:
+        """Close file and connection."""
+        self._connection = None
+        self._open.close()
+        self._index.close()
+
+    # ------------------------------------------------------------------------------------------
+
+    def _offsets(self, row: Any) -> list[int]:
+        copies = self._index.rows("SELECT offset FROM copies WHERE id = ?", (row["id"],))
+        return sorted({row["offset"], *(copy[0] for copy in copies)})
+
+    def _history(self, letter: str) -> tuple[Event, ...]:
+        rows = self._index.rows(
+            "SELECT verb, at, by, run, reason FROM entries WHERE offset IN"
+            " (SELECT entry FROM marks WHERE id = ? AND mark = verb) ORDER BY offset",
+            (letter,),
+        )
+        return tuple(Event(**dict(row)) for row in rows)
+
+    def _later(self, listed: Listed) -> tuple[str, ...]:
+        rows = self._index.rows(
+            "SELECT id FROM letters WHERE replays > ? AND offset IN"
+            " (SELECT entry FROM marks WHERE id = ? AND mark = 'again') ORDER BY replays",
+            (listed.replays, listed.id),
+        )
+        return tuple(row[0] for row in rows)
+
+    def _at(self, offsets: Sequence[int]) -> _Entries:
+        """The entries of the letter stream at these offsets, in ascending order."""
+        found, size = _Entries(), 0
+        with self._reading() as connection:
+            reader = StreamReader(connection)
+            for first, last, wanted in _stretches(offsets):
+                span = last - first + 1
+                for entries in reader.entries(LETTER_STREAM, first, last, prefetch=min(1000, span)):
+                    some = [entry for entry in entries if entry.offset in wanted]
+                    found += some
+                    size += sum(len(entry.body) for entry in some)
+                    if size > _FETCH_BYTES:
+                        found.cut = True
+                        return found
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection; a new one if the last one was idle for long, or broke."""
+        if self._connection is None or time.monotonic() - self._used_at > _FRESH_SECONDS:
+            self._connection = None
+            self._open.close()
+            self._connection = self._open.enter_context(connection_to(self._address, self.vhost))
+        try:
+            yield self._connection
+        except BaseException as error:
+            self._connection = None
+            with suppress(OSError, amqp.exceptions.AMQPError, LanewayError):
+                self._open.close()
+            if isinstance(error, OSError | amqp.exceptions.AMQPError):
+                where = self._address.vhost(self.vhost)
+                raise BrokerError(f"the broker broke off on {where!r}: {error}") from error
+            raise
+        self._used_at = time.monotonic()
+
+
+class _Entries(list["Stored"]):
+    """Entries; ``cut`` if there were more than fit."""
+
+    cut: bool = False
+
+
+def _letter(entry: Stored) -> Letter:
+    """The letter of an entry that is indexed; without its message if that cannot be read."""
+    try:
+        return envelope.decode(entry.body)
+    except envelope.EnvelopeUnreadable:
+        document = envelope.document_of(entry.body)
+        del document["original"]
+        return envelope.decode(json.dumps(document).encode())
+
+
+def _stretches(offsets: Sequence[int]) -> Iterator[tuple[int, int, frozenset[int]]]:
+    """Ascending offsets as stretches that are read in one go."""
+    start = 0
+    for at in range(1, len(offsets) + 1):
+        if at == len(offsets) or offsets[at] - offsets[at - 1] > _NEAR:
+            some = offsets[start:at]
+            yield some[0], some[-1], frozenset(some)
+            start = at

@@ -1,0 +1,3 @@
+"""Django's migrations of the outbox's table."""
+
+__all__ = []
