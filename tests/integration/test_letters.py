@@ -9,7 +9,7 @@ import pytest
 
 from laneway.deadletter.letter import REPLAYS_HEADER
 from support.brokers import depth
-from support.streams import entries, letters
+from support.posted import entries, letters
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:

@@ -39,19 +39,19 @@ def app() -> Laneway:
         backend="disabled://",
     )
 
-    @app.task(name="ends.well")
+    @app.task(name="ends.well", shared=False)
     def well(*given: Any) -> int:
         return len(given)
 
-    @app.task(name="ends.badly")
+    @app.task(name="ends.badly", shared=False)
     def badly(text: str = "words") -> None:
         raise KeyError(text)
 
-    @app.task(name="ends.reject")
+    @app.task(name="ends.reject", shared=False)
     def reject(requeue: bool = False) -> None:
         raise Reject("not for us", requeue=requeue)
 
-    @app.task(name="ends.memory")
+    @app.task(name="ends.memory", shared=False)
     def memory() -> None:
         raise MemoryError
 
