@@ -13,6 +13,7 @@ import pytest
 
 import laneway
 from laneway.connect import connection_to
+from laneway.control.renewal import renewal
 from laneway.deadletter import DeadLetters, Selection, postbox
 from laneway.deadletter.audit import Entry
 from laneway.deadletter.renew import RETENTION, renew
@@ -285,6 +286,15 @@ def cli(app: Laneway, home: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_the_control_process_renews_letters(app: Laneway, letters: DeadLetters) -> None:
+    post_many(app, [letter("old-job")])
+    one = renewal(app, ["jobs", "secure"], by="control@here")
+    assert not one.look(time.monotonic, threading.Event()), "not at every start"
+    one.do(threading.Event())
+    [event] = letters.get("old-job.0").history
+    assert (event.verb, event.by) == ("renewed", "control@here")
 
 
 def test_two_commands_may_read_at_once(app: Laneway, tmp_path: Path) -> None:

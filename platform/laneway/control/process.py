@@ -18,6 +18,7 @@ from laneway.connect import connection_to
 from laneway.control.keeper import Keeper
 from laneway.control.numbers import exposition
 from laneway.control.periodic import Periodic, run_all
+from laneway.control.renewal import renewal
 from laneway.control.results import Results
 from laneway.errors import LanewayError
 from laneway.metrics import FactCounter
@@ -71,6 +72,7 @@ class Control:
         self.inbox: dict[str, int] = {}
         self.periodic = [
             Periodic(name="look at the dead inboxes", every=_INBOX_SECONDS, do=self._look),
+            renewal(app, vhosts, by=self.name),
             *periodic,
         ]
 
