@@ -3,8 +3,8 @@
 A lease keeps a second delivery of a job from running beside the first, and what the code returned
 is kept, so that a delivery that comes later need not run it again::
 
-    nothing ──take──> lease ──the code returned──> ended ──result stored, links published──> done
-       ^                │
+    nothing ──lease──> runs ──the code returned──> ended ──result stored, links published──> done
+       ^                 │
        └── it failed, is retried, or its process died (the lease's end)
 
 A delivery that finds ``done`` does nothing. One that finds ``ended`` goes on with what was
@@ -151,8 +151,10 @@ class _Ended(NamedTuple):
 
     key: str
     task_id: str
-    #: Whether what it returned is kept, and the JSON of it.
+    #: The JSON of what it returned; None if that is not kept.
     text: str | None
+    #: Held until nothing is left to do, so that no other delivery does it as well.
+    lease: Lease
 
 
 class _Guard:
@@ -173,17 +175,19 @@ class _Guard:
         if counted and counted > task.app.policy.queue(task.app.serving).broker.delivery_limit:
             raise Reject(f"its process died {counted} times", requeue=False)
         key = self._key_of(task, args, kwargs)
-        lease = Lease(key, f"{_LEASE}{secrets.token_hex(8)} {request.id}", self._once.lease)
+        lease = Lease(
+            f"lease:{key}", f"{_LEASE}{secrets.token_hex(8)} {request.id}", self._once.lease
+        )
         try:
-            found = task.app.marks.take(lease.key, lease.text, lease.seconds)
+            found = task.app.marks.enter(key, lease.key, lease.text, lease.seconds, final=_DONE)
         except MarksUnreachable as error:
             if self._once.strict:
                 _put_off(task, counted, _AWAY_WAIT, f"Redis does not answer: {error}")
             _tell_unguarded(task, f"ran without a lease: {error}")
             return code(*args, **kwargs)
         if found is not None:
-            return self._what_was(task, key, found, counted)
-        return self._with_lease(task, lease, code, args, kwargs)
+            return self._what_was(task, key, lease, found, counted)
+        return self._with_lease(task, key, lease, code, args, kwargs)
 
     def _key_of(self, task: Any, args: Any, kwargs: Any) -> str:
         if self._key is None:
@@ -192,7 +196,13 @@ class _Guard:
         return f"once:{task.name}:{self._key.of(args, kwargs, secure=secure)}"
 
     def _with_lease(
-        self, task: Any, lease: Lease, code: Callable[..., Any], args: Any, kwargs: Any
+        self,
+        task: Any,
+        key: str,
+        lease: Lease,
+        code: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
     ) -> Any:
         renewal = task.app.lease_renewal
         renewal.begin(lease)
@@ -202,46 +212,55 @@ class _Guard:
         except BaseException:
             # Failed, to be retried, rejected, stopped: the next run must not wait.
             renewal.end(lease)
-            try:
-                task.app.marks.drop(lease.key, lease.text)
-            except MarksUnreachable as error:
-                log.warning("a lease ends only with its time (%g s): %s", lease.seconds, error)
+            _release(task, lease)
             raise
+        # From here it lasts for what is left of its time at most, whatever becomes of the process.
         renewal.end(lease)
-        ended = _Ended(lease.key, task.request.id, text)
+        ended = _Ended(key, task.request.id, text, lease)
         if _nothing_follows(task):
-            self._put(task, _DONE, ended)
+            self._note(task, _DONE, ended)
         else:
-            # Without a text the lease stays until the end is told, or it runs out.
             if text is not None:
-                self._put(task, _ENDED, ended)
+                self._note(task, _ENDED, ended)
             task.request.laneway_once = ended
         return value
 
-    def _what_was(self, task: Any, key: str, found: Standing, counted: int) -> Any:
+    def _what_was(self, task: Any, key: str, lease: Lease, found: Standing, counted: int) -> Any:
         kind, text = found.text[:1], found.text[1:]
-        if kind not in {_ENDED, _DONE}:
+        if kind == _LEASE:
             _put_off(task, counted, found.seconds, "another process holds its lease")
         task_id, _, value = text.partition(" ")
         is_same = task_id == task.request.id
-        if not value or (kind == _DONE and is_same):
+        if kind == _ENDED and is_same:
+            task.request.laneway_once = _Ended(key, task_id, value, lease)
+        elif kind == _ENDED:
+            _release(task, lease)
+        elif is_same or not value:
             raise AlreadyDone("done already" if is_same else f"done already by {task_id}")
-        if is_same:
-            task.request.laneway_once = _Ended(key, task_id, value)
         return loads(value)
 
     def finish(self, task: Any) -> None:
         """Nothing of the job is left to do."""
         ended = getattr(task.request, "laneway_once", None)
         if isinstance(ended, _Ended):
-            self._put(task, _DONE, ended)
+            self._note(task, _DONE, ended)
 
-    def _put(self, task: Any, kind: str, ended: _Ended) -> None:
+    def _note(self, task: Any, kind: str, ended: _Ended) -> None:
         text = f"{kind}{ended.task_id} {ended.text or ''}"
         try:
             task.app.marks.put(ended.key, text, self._once.keep)
         except MarksUnreachable as error:
             _tell_unguarded(task, f"its end could not be noted: {error}")
+            return
+        if kind == _DONE:
+            _release(task, ended.lease)
+
+
+def _release(task: Any, lease: Lease) -> None:
+    try:
+        task.app.marks.drop(lease.key, lease.text)
+    except MarksUnreachable as error:
+        log.warning("a lease ends only with its time (%g s): %s", lease.seconds, error)
 
 
 def _put_off(task: Any, counted: int, seconds: float, why: str) -> NoReturn:
