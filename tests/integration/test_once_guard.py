@@ -17,7 +17,7 @@ from laneway.broker import broker_address
 from laneway.job_key import SECRET
 from laneway.lease import Lease, Renewal
 from laneway.marks import Marks, MarksUnreachable, Standing
-from laneway.once import COUNTED_HEADER, LARGEST_VALUE
+from laneway.once_guard import COUNTED_HEADER, LARGEST_VALUE
 from support.workers import make_app
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 
 from laneway.app import READY_AT_HEADER
-from laneway.once import AlreadyDone, PutOff
+from laneway.once_guard import AlreadyDone, PutOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
