@@ -153,6 +153,27 @@ def test_a_retry_is_published_and_lasts_longer(
     assert (client.ttl(key) > 5) == (unique == "until-done")
 
 
+def test_a_retry_is_published_whoever_has_the_claim(
+    app: Laneway, published: list[str], client: Redis
+) -> None:
+    task = make(app, "until-done")
+    first = task.delay(1)
+    client.delete(*client.keys("*laneway:unique*"))
+    second = task.delay(1)
+    again = task.apply_async((1,), task_id=first.id, redelivered=False, retries=1)
+    assert (again.id, again.is_duplicate) == (first.id, False)
+    assert task.delay(1).id == second.id
+
+
+def test_a_retry_that_is_refused_keeps_the_claim(app: Laneway, published: list[str]) -> None:
+    task = make(app, "until-done")
+    first = task.delay(1)
+    published.append("refuse")
+    with pytest.raises(QueueFull):
+        task.apply_async((1,), task_id=first.id, redelivered=False, retries=1)
+    assert task.delay(1).is_duplicate
+
+
 def test_a_claim_has_an_end_beyond_the_delay(app: Laneway, client: Redis) -> None:
     task = make(app, Unique("until-done", longest="10s"))
     task.delay(1)
