@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from laneway import Laneway, Unique
+from laneway.batch import Batch
 from laneway.broker import broker_address
 from laneway.errors import ClaimsUnreachable, OptionRefused, PublishTimeout, QueueFull
 from laneway.job_key import SECRET
@@ -44,6 +45,8 @@ def app(redis: PrivateRedis, client: Redis, published: list[str]) -> Laneway:
     app = make_app(NOWHERE, redis.url)
 
     def send_task(*_: Any, task_id: str, **options: Any) -> Any:
+        if Batch.current() is not None:
+            published.append("in a batch")
         if "refuse" in published:
             published.remove("refuse")
             raise QueueFull("full")
@@ -53,7 +56,7 @@ def app(redis: PrivateRedis, client: Redis, published: list[str]) -> Laneway:
         published.append(task_id)
         return app.AsyncResult(task_id)
 
-    app.send_task = send_task  # type: ignore[method-assign]
+    app.__dict__["send_task"] = send_task
     return app
 
 
@@ -75,6 +78,19 @@ def test_equal_calls_are_one_however_they_are_written(app: Laneway, published: l
     assert {one.id for one in same} == {first.id}
     assert all(one.is_duplicate for one in same)
     assert not task.delay(1, 3).is_duplicate
+    assert len(published) == 2
+
+
+def test_a_bound_function_is_keyed_without_its_task(app: Laneway, published: list[str]) -> None:
+    @app.task(name="plain.bound", shared=False, bind=True, unique=Unique("until-done", key="one"))
+    def bound(self: Any, one: int, two: int = 2) -> None:
+        """Never runs."""
+
+    assert [bound.delay(*args).is_duplicate for args in [(1,), (1, 3), (2,)]] == [
+        False,
+        True,
+        False,
+    ]
     assert len(published) == 2
 
 
@@ -172,6 +188,16 @@ def test_a_retry_that_is_refused_keeps_the_claim(app: Laneway, published: list[s
     with pytest.raises(QueueFull):
         task.apply_async((1,), task_id=first.id, redelivered=False, retries=1)
     assert task.delay(1).is_duplicate
+
+
+def test_in_a_batch_it_is_confirmed_on_its_own(app: Laneway, published: list[str]) -> None:
+    task = make(app, "until-done")
+    told: list[tuple[int, str]] = []
+    with app.batch(on_accepted=lambda *one: told.append(one)) as batch:
+        results = [task.delay(1), task.delay(1), task.delay(2)]
+    assert "in a batch" not in published
+    assert batch.account.count == 3
+    assert told == list(enumerate(one.id for one in results))
 
 
 def test_a_claim_has_an_end_beyond_the_delay(app: Laneway, client: Redis) -> None:
