@@ -86,11 +86,8 @@ def test_a_bound_function_is_keyed_without_its_task(app: Laneway, published: lis
     def bound(self: Any, one: int, two: int = 2) -> None:
         """Never runs."""
 
-    assert [bound.delay(*args).is_duplicate for args in [(1,), (1, 3), (2,)]] == [
-        False,
-        True,
-        False,
-    ]
+    results = [bound.delay(*args) for args in [(1,), (1, 3), (2,)]]
+    assert [one.is_duplicate for one in results] == [False, True, False]
     assert len(published) == 2
 
 

@@ -52,7 +52,7 @@ def test_a_worker_does_not_start_without_it(
 ) -> None:
     monkeypatch.delenv("LANEWAY_REDIS_URL", raising=False)
     app = make(make_policy, None, once="1d")
-    with pytest.raises(WorkerError, match="marked.code: expected a Redis"):
+    with pytest.raises(WorkerError, match=r"marked\.code: expected a Redis"):
         app.Worker(queues=["default"], pool="solo")
 
 
