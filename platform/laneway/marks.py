@@ -27,6 +27,16 @@ if stands and stands ~= ARGV[1] then return {stands, redis.call('PTTL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
 """
+# KEYS: what is known of the end, the lease. What is known and not final comes with the lease.
+_ENTER: Final = """
+local ended = redis.call('GET', KEYS[1])
+if ended and string.sub(ended, 1, 1) == ARGV[3] then return {ended, 0} end
+local stands = redis.call('GET', KEYS[2])
+if stands and stands ~= ARGV[1] then return {stands, redis.call('PTTL', KEYS[2])} end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if ended then return {ended, 0} end
+return false
+"""
 _DROP: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
@@ -83,6 +93,30 @@ class Marks:
             MarksUnreachable: Redis does not answer; the mark may be made all the same.
         """
         stands = self._run(_TAKE, [key], text, _milliseconds(seconds))
+        if not stands:
+            return None
+        return Standing(stands[0].decode(), max(0.0, stands[1] / 1000))
+
+    def enter(
+        self, key: str, lease: str, text: str, seconds: float, *, final: str
+    ) -> Standing | None:
+        """Take a lease unless another has it, or what stands at ``key`` is final.
+
+        Args:
+            key: where the end is noted.
+            lease: the key of the lease.
+            text: of the lease.
+            seconds: how long it lasts.
+            final: the letter with which a final note begins.
+
+        Returns:
+            None if the lease is ours and nothing is noted. The note, if there is one; the lease is
+            ours then unless it is final. Else the lease of another.
+
+        Raises:
+            MarksUnreachable: Redis does not answer; the lease may be taken all the same.
+        """
+        stands = self._run(_ENTER, [key, lease], text, _milliseconds(seconds), final)
         if not stands:
             return None
         return Standing(stands[0].decode(), max(0.0, stands[1] / 1000))

@@ -11,7 +11,8 @@ from celery.utils.serialization import raise_with_context
 
 from laneway import delay
 from laneway.backoff import Backoff, retry_after
-from laneway.once import Once, bind_once, once_of
+from laneway.once import Once, once_of
+from laneway.once_guard import bind_once
 from laneway.unique import Unique, bind_unique, unique_of
 
 

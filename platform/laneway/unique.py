@@ -146,8 +146,8 @@ class _Call:
         try:
             result = self._publish_now(args, kwargs, options)
         except Exception as error:
-            # What may have been accepted keeps its claim: it may run.
-            if winner is None and not getattr(error, "maybe_accepted", False):
+            # What may have been accepted keeps its claim, and so does a job that is under way.
+            if not is_again and not getattr(error, "maybe_accepted", False):
                 resign(app, task_id)
             raise
         self._count(task_id)

@@ -233,7 +233,7 @@ def test_marks_end_and_show_nothing_of_other_environments(
     client = Redis.from_url(redis.url)
     try:
         keys = list(client.scan_iter(f"{topology.vhost_prefix}laneway:once:once.order:*"))
-        assert len(keys) == 1
-        assert 0 < client.ttl(keys[0]) <= 600
+        assert keys
+        assert all(0 < client.ttl(key) <= 600 for key in keys)
     finally:
         client.close()

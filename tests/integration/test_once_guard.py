@@ -17,7 +17,7 @@ from laneway.broker import broker_address
 from laneway.job_key import SECRET
 from laneway.lease import Lease, Renewal
 from laneway.marks import Marks, MarksUnreachable, Standing
-from laneway.once import COUNTED_HEADER, LARGEST_VALUE
+from laneway.once_guard import COUNTED_HEADER, LARGEST_VALUE
 from support.workers import make_app
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def test_what_did_not_succeed_may_run_again_at_once(
 
 def test_a_job_that_runs_elsewhere_is_published_for_later(app: Laneway, marks: Marks) -> None:
     task, ran = counting(app, "1h")
-    marks.take("once:1", "Lsomebody 1", 5)
+    marks.take("lease:once:1", "Lsomebody 1", 5)
     _, info, *_ = run(task, 7, retries=2, **{"x-delivery-count": 1, COUNTED_HEADER: 1})
     assert ran == []
     assert info.state == "IGNORED"
@@ -237,6 +237,22 @@ def test_a_job_that_runs_elsewhere_is_published_for_later(app: Laneway, marks: M
     assert options["priority"] == 3
     assert 5 <= options["countdown"] <= 6
     assert options["headers"][COUNTED_HEADER] == 2
+
+
+def test_what_follows_is_left_to_the_process_that_is_about_to_do_it(
+    app: Laneway, marks: Marks
+) -> None:
+    """Its code returned, and it lives: a second delivery must not publish the next step too."""
+    task, ran = counting(app, "1h")
+    marks.put("once:1", "E1 42", 60)
+    marks.take("lease:once:1", "Lsomebody 1", 5)
+    _, info, *_ = run(task)
+    assert (ran, info.state) == ([], "IGNORED")
+    # Once its lease is over, this one does it.
+    marks.drop("lease:once:1", "Lsomebody 1")
+    run(task)
+    assert ran == []
+    assert app.AsyncResult("1").result == 42
 
 
 def test_a_job_that_was_put_off_is_still_counted(app: Laneway) -> None:
@@ -265,6 +281,7 @@ def test_jobs_of_one_key_get_what_the_first_returned(app: Laneway) -> None:
 def test_what_is_too_large_to_keep_is_not_run_again_either(app: Laneway, client: Redis) -> None:
     task, ran = counting(app, "1h", "x" * LARGEST_VALUE)
     run(task)
+    assert client.keys("*lease*") == []
     run(task)
     assert len(ran) == 1
     assert client.get("guard-laneway:once:1") == b"D1 "

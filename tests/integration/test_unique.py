@@ -12,7 +12,6 @@ import pytest
 from redis import Redis
 
 from laneway.errors import ClaimsUnreachable, OptionRefused, QueueFull
-from support import once_tasks
 from support.brokers import depth, room_for
 from support.once_tasks import noted
 from support.workers import WorkerProcess, environment, make_app
@@ -28,21 +27,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PATIENCE = 60
-NAMES = ("unique.start", "unique.done", "unique.short", "unique.retried", "unique.strict")
-
-
-def take_over(app: Laneway) -> Laneway:
-    """Give a producer the unique tasks of the workers."""
-    for name in (*NAMES, "vault.unique"):
-        task = once_tasks.app.tasks[name]
-        is_bound = name == "unique.retried"
-        app.task(name=name, shared=False, unique=task.unique, bind=is_bound)(task._decorated_fun)
-    return app
 
 
 @pytest.fixture
 def app(topology: BrokerAddress, redis: PrivateRedis) -> Laneway:
-    return take_over(make_app(topology, redis.url))
+    return make_app(topology, redis.url)
 
 
 @pytest.fixture
@@ -192,7 +181,7 @@ def test_without_redis_a_call_is_published_and_a_strict_one_refused(
     topology: BrokerAddress, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANEWAY_REDIS_URL", "redis://127.0.0.1:1/0")
-    app = take_over(make_app(topology))
+    app = make_app(topology)
     told: list[Any] = []
     app.facts.listen(told.append)
     assert not call(app, "unique.done", str(file), queue="high").is_duplicate

@@ -14,7 +14,7 @@ from celery.exceptions import Ignore, Reject
 
 from laneway.app import READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.once import AlreadyDone, PutOff
+from laneway.once_guard import AlreadyDone, PutOff
 from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:
