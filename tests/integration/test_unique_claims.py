@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from laneway import Laneway, Unique
-from laneway.batch import Batch
+from laneway import Laneway, Unique, taker
 from laneway.broker import broker_address
 from laneway.errors import ClaimsUnreachable, OptionRefused, PublishTimeout, QueueFull
 from laneway.job_key import SECRET
@@ -45,7 +44,7 @@ def app(redis: PrivateRedis, client: Redis, published: list[str]) -> Laneway:
     app = make_app(NOWHERE, redis.url)
 
     def send_task(*_: Any, task_id: str, **options: Any) -> Any:
-        if Batch.current() is not None:
+        if taker.current() is not None:
             published.append("in a batch")
         if "refuse" in published:
             published.remove("refuse")

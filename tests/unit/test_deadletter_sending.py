@@ -54,6 +54,9 @@ class Broker:
     def producer(self) -> Iterator[Broker]:
         yield self
 
+    def ready(self) -> bool:
+        return True
+
     def confirming(self) -> Any:
         return self._channel
 
