@@ -35,7 +35,8 @@ class Bench:
         self.consumer: Any = JobConsumer.__new__(JobConsumer)
         self.consumer.app, self.consumer.hostname = app, "low@here"
         self.consumer.connection_errors = (ConnectionError,)
-        self.consumer.desk = types.SimpleNamespace(do=lambda work, then: then(work()))
+        desk: Any = types.SimpleNamespace(do=lambda work, then: then(work()))
+        self.consumer.desk = desk
         self.consumer._letters = LetterWriter(app, "low", "low@here")
         self.consumer._limits = Limits()
         monkeypatch.setattr(Consumer, "create_task_handler", lambda *_, **__: handle)
