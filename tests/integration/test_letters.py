@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import amqp
+import kombu
 import pytest
 
 from laneway.deadletter.letter import REPLAYS_HEADER
+from laneway.frames import Publish, publish_method
 from support.brokers import depth
 from support.posted import entries, letters
+from support.topology import apply_policy
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
@@ -99,11 +104,20 @@ def test_no_memory_is_one_failed_job_and_no_dead_worker(
 def test_what_expired_is_a_letter_and_can_run_again(
     app: Laneway, topology: BrokerAddress, worker: WorkerProcess
 ) -> None:
-    job = app.send_task("plain.add", (1, 1), queue="low", expires=-5)
-    letter = letter_of(topology, worker, job.id)
+    job = str(uuid.uuid4())
+    # (Celery also tells the broker when a job expires, and then no worker would see it.)
+    past = "2020-01-01T00:00:00+00:00"
+    headers = {"task": "plain.add", "id": job, "expires": past}
+    late = amqp.Message(
+        application_headers=headers, content_type="application/json", content_encoding="utf-8"
+    )
+    app.publisher("jobs").publish(
+        Publish(publish_method("jobs", "low"), late._serialize_properties(), b"[[1, 1], {}, {}]")
+    )
+    letter = letter_of(topology, worker, job)
     assert (letter.outcome, letter.attempts) == ("expired", 0)
-    app.send_task("plain.add", (2, 2), queue="low", task_id=job.id)
-    worker.wait_for("succeeded", task_id=job.id)
+    app.send_task("plain.add", (2, 2), queue="low", task_id=job)
+    worker.wait_for("succeeded", task_id=job)
 
 
 def test_what_is_revoked_is_no_letter(app: Laneway, worker: WorkerProcess) -> None:
@@ -134,7 +148,8 @@ def test_an_unknown_task_waits_for_a_worker_that_knows_it(
     assert second.at - first.at >= 0.9
     env = environment(topology, redis.url)
     with WorkerProcess("low", env, app="support.rough_tasks:app") as newer:
-        assert job.get(timeout=60)["counted"] == 0
+        # Either may get it each time that it comes again.
+        assert job.get(timeout=120)["counted"] == 0
         [started] = newer.wait_for("started", task_id=job.id)
         assert started.priority == 7
     assert not worker.of("quarantined")
@@ -152,21 +167,15 @@ def test_leaving_waits_for_the_letters(
         told = {fact.task_id for fact in worker.of("dead_lettered")}
         assert told == {fact.task_id for fact in worker.of("failed")}
     ids = {job.id for job in jobs}
-    left = depth(topology, "low")
-    assert left == len(ids - told)
-    assert {
-        letter.task_id for letter in letters(topology, lambda one: one in ids, len(told))
-    } == told
+    found = letters(topology, lambda one: one in ids, len(told))
+    assert {letter.task_id for letter in found} == told
+    assert depth(topology, "low") == len(ids - told)
     assert depth(topology, "dead.inbox") == 0
 
 
 def test_a_letter_that_cannot_be_posted_is_left_to_the_broker(
     address: BrokerAddress, redis: PrivateRedis
 ) -> None:
-    import kombu
-
-    from support.topology import apply_policy
-
     apply_policy(address)
     app = make_app(address, redis.url)
     env = environment(address, redis.url)
