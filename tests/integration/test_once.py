@@ -15,7 +15,9 @@ from redis import Redis
 
 from laneway.topology import JOBS_EXCHANGE
 from support import once_tasks
+from support.brokers import depth
 from support.once_tasks import noted
+from support.posted import posted_now as of_workers
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
 
@@ -165,14 +167,9 @@ def test_a_job_that_kills_its_process_is_a_dead_letter_all_the_same(
     app: Laneway, topology: BrokerAddress, worker: WorkerProcess, file: Path
 ) -> None:
     """Each hand-back is a new message to the broker, which counts it from nothing."""
-    send(app, "once.die", file)
-
-    def dead() -> int:
-        with kombu.Connection(topology.kombu_urls("jobs")) as connection:
-            inbox = connection.default_channel.queue_declare("dead.inbox", passive=True)
-            return int(inbox.message_count)
-
-    until(dead, "a dead letter")
+    job = send(app, "once.die", file)
+    # Of the broker, or of the worker that counts what the broker has forgotten.
+    until(lambda: depth(topology, "dead.inbox") or of_workers(topology, job.id), "a dead letter")
     # The first run, and as many again as the queue's delivery_limit says.
     assert len(noted(file, "start")) == 6
 

@@ -37,6 +37,12 @@ def letters(
     ]
 
 
+def posted_now(address: BrokerAddress, task_id: str, *, kind: str = "jobs") -> list[Letter]:
+    """The letters of a job that are there; none is an answer too."""
+    found = map(envelope.decode, _read(address, LETTER_STREAM, kind, 0, None))
+    return [letter for letter in found if letter.task_id == task_id]
+
+
 def entries(address: BrokerAddress, count: int = 1, *, kind: str = "jobs") -> list[Entry]:
     """Wait for ``count`` entries of the audit stream; all there are."""
     return [audit.decode(data) for data in _read(address, AUDIT_STREAM, kind, count, None)]
