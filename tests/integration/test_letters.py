@@ -160,8 +160,8 @@ def test_leaving_waits_for_the_letters(
     app: Laneway, topology: BrokerAddress, redis: PrivateRedis, pool: str
 ) -> None:
     env = environment(topology, redis.url)
-    with WorkerProcess("low", env, "--pool", pool) as worker:
-        jobs = [app.send_task("plain.fail", queue="low") for _ in range(30)]
+    with WorkerProcess("high", env, "--pool", pool) as worker:
+        jobs = [app.send_task("plain.fail", queue="high") for _ in range(30)]
         worker.wait_for("failed", 3)
         assert worker.stop() == 0
         told = {fact.task_id for fact in worker.of("dead_lettered")}
@@ -169,7 +169,7 @@ def test_leaving_waits_for_the_letters(
     ids = {job.id for job in jobs}
     found = letters(topology, lambda one: one in ids, len(told))
     assert {letter.task_id for letter in found} == told
-    assert depth(topology, "low") == len(ids - told)
+    assert depth(topology, "high") == len(ids - told)
     assert depth(topology, "dead.inbox") == 0
 
 

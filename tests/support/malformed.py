@@ -32,9 +32,9 @@ class Malformed(NamedTuple):
     body: bytes
 
     @property
-    def mark(self) -> tuple[bytes, bytes]:
-        """What is the same after the broker has sorted the headers."""
-        return bytes(sorted(self.properties)), self.body
+    def mark(self) -> bytes:
+        """What the broker leaves as it is: it sorts headers, and writes some of them anew."""
+        return self.body
 
 
 # -- values of tables ----------------------------------------------------------------------------
