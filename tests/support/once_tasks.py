@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from laneway import Once, Unique
-from support.tasks import app
+from support.tasks import app, task
 
 __all__ = ["app"]
 
@@ -26,7 +26,7 @@ def noted(file: Path, what: str) -> list[int]:
     return [int(pid) for done, pid in map(str.split, lines) if done == what]
 
 
-@app.task(name="once.work", once=SHORT)
+@task(name="once.work", once=SHORT)
 def work(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
@@ -34,18 +34,18 @@ def work(file: str, seconds: float = 0.0) -> str:
     return f"{os.getpid()}"
 
 
-@app.task(name="once.plain")
+@task(name="once.plain")
 def plain(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="once.next", once=SHORT)
+@task(name="once.next", once=SHORT)
 def next_step(value: str, file: str) -> str:
     note(file, "next")
     return value
 
 
-@app.task(name="once.order", once=Once("10m", lease="3s", key="order"))
+@task(name="once.order", once=Once("10m", lease="3s", key="order"))
 def order(order: int, file: str, seconds: float = 0.0) -> int:
     note(file, "start")
     time.sleep(seconds)
@@ -53,12 +53,12 @@ def order(order: int, file: str, seconds: float = 0.0) -> int:
     return order * 10
 
 
-@app.task(name="once.strict", once=Once("10m", lease="3s", strict=True))
+@task(name="once.strict", once=Once("10m", lease="3s", strict=True))
 def strict(file: str) -> None:
     note(file, "start")
 
 
-@app.task(
+@task(
     name="once.flaky", bind=True, once=SHORT, autoretry_for=(ConnectionError,), retry_backoff=False
 )
 def flaky(self: Any, file: str, failures: int) -> int:
@@ -69,7 +69,7 @@ def flaky(self: Any, file: str, failures: int) -> int:
     return int(self.request.retries)
 
 
-@app.task(name="once.die", once=SHORT)
+@task(name="once.die", once=SHORT)
 def die(file: str) -> None:
     note(file, "start")
     os._exit(9)
@@ -91,42 +91,42 @@ class Deadly:
         return self.file
 
 
-@app.task(name="once.gone", once=SHORT)
+@task(name="once.gone", once=SHORT)
 def gone(file: str) -> Any:
     """Returns; its process dies before the result is stored."""
     note(file, "end")
     return Deadly(file)
 
 
-@app.task(name="unique.start", unique="until-start")
+@task(name="unique.start", unique="until-start")
 def until_start(file: str, seconds: float = 0.0) -> None:
     note(file, "start")
     time.sleep(seconds)
 
 
-@app.task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
+@task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
 def until_done(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
     return file
 
 
-@app.task(name="unique.short", unique=Unique("until-done", longest="2s"))
+@task(name="unique.short", unique=Unique("until-done", longest="2s"))
 def short(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
+@task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
 def retried(self: Any, file: str) -> None:
     note(file, "start")
     raise self.retry(countdown=1, exc=ConnectionError("busy"))
 
 
-@app.task(name="unique.strict", unique=Unique("until-done", strict=True))
+@task(name="unique.strict", unique=Unique("until-done", strict=True))
 def unique_strict(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="vault.unique", unique="until-done")
+@task(name="vault.unique", unique="until-done")
 def vault_unique(amount: int) -> int:
     return amount

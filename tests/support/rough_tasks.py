@@ -13,44 +13,44 @@ from typing import Any
 from celery import signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from support.tasks import app
+from support.tasks import app, task
 
 __all__ = ["app"]
 
 
 # (The delay is for RabbitMQ 3.10, where Celery retries a job whose process died.)
-@app.task(name="rough.pid", bind=True, default_retry_delay=1)
+@task(name="rough.pid", bind=True, default_retry_delay=1)
 def pid(self: Any, seconds: float = 0.0) -> dict[str, Any]:
     """Says in which process it ran, and how often the broker had counted a failure of it."""
     time.sleep(seconds)
     return {"pid": os.getpid(), "counted": self.request.get("x-delivery-count") or 0}
 
 
-@app.task(name="rough.request", bind=True)
+@task(name="rough.request", bind=True)
 def request(self: Any, *_: Any, **__: Any) -> dict[str, str]:
     """Says all that it knows of its request."""
     return {key: repr(value) for key, value in vars(self.request).items()}
 
 
-@app.task(name="rough.exit")
+@task(name="rough.exit")
 def exit_at_once(after: float = 0.0) -> None:
     time.sleep(after)
     os._exit(7)
 
 
-@app.task(name="rough.segfault")
+@task(name="rough.segfault")
 def segfault() -> None:
     signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.string_at(0)
 
 
-@app.task(name="rough.system_exit")
+@task(name="rough.system_exit")
 def system_exit() -> None:
     raise SystemExit(3)
 
 
-@app.task(name="rough.eat")
+@task(name="rough.eat")
 def eat() -> None:
     """Allocates without end; the limit keeps the machine of the tests alive."""
     _, most = resource.getrlimit(resource.RLIMIT_AS)
@@ -60,7 +60,7 @@ def eat() -> None:
         eaten.append(bytearray(64 * 1024 * 1024))
 
 
-@app.task(name="rough.fork")
+@task(name="rough.fork")
 def fork() -> int:
     """Starts a process of its own, which ends at once."""
     child = os.fork()
@@ -70,20 +70,20 @@ def fork() -> int:
     return os.getpid()
 
 
-@app.task(name="rough.stray")
+@task(name="rough.stray")
 def stray() -> int:
     """Starts a process of its own, which comes back from the task as well."""
     os.fork()
     return os.getpid()
 
 
-@app.task(name="rough.stubborn")
+@task(name="rough.stubborn")
 def stubborn(seconds: float) -> None:
     """Holds the interpreter's lock: no thread and no signal handler of this process can run."""
     ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
 
 
-@app.task(name="rough.soft", soft_time_limit=1, time_limit=30)
+@task(name="rough.soft", soft_time_limit=1, time_limit=30)
 def soft() -> str:
     try:
         time.sleep(25)
@@ -92,12 +92,12 @@ def soft() -> str:
     return "slept"
 
 
-@app.task(name="rough.reject")
+@task(name="rough.reject")
 def reject() -> None:
     raise Reject("not for me", requeue=False)
 
 
-@app.task(name="rough.ignore")
+@task(name="rough.ignore")
 def ignore() -> None:
     raise Ignore
 
