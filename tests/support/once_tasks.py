@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from laneway import Once, Unique
-from support.tasks import app, task
+from support.tasks import app
 
 __all__ = ["app"]
+
+# They are shared with every application of the process that imports this (Celery's default): the
+# tests call them by the application that they publish with.
 
 SHORT = Once("10m", lease="3s")
 
@@ -26,7 +29,7 @@ def noted(file: Path, what: str) -> list[int]:
     return [int(pid) for done, pid in map(str.split, lines) if done == what]
 
 
-@task(name="once.work", once=SHORT)
+@app.task(name="once.work", once=SHORT)
 def work(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
@@ -34,18 +37,18 @@ def work(file: str, seconds: float = 0.0) -> str:
     return f"{os.getpid()}"
 
 
-@task(name="once.plain")
+@app.task(name="once.plain")
 def plain(file: str) -> None:
     note(file, "start")
 
 
-@task(name="once.next", once=SHORT)
+@app.task(name="once.next", once=SHORT)
 def next_step(value: str, file: str) -> str:
     note(file, "next")
     return value
 
 
-@task(name="once.order", once=Once("10m", lease="3s", key="order"))
+@app.task(name="once.order", once=Once("10m", lease="3s", key="order"))
 def order(order: int, file: str, seconds: float = 0.0) -> int:
     note(file, "start")
     time.sleep(seconds)
@@ -53,12 +56,12 @@ def order(order: int, file: str, seconds: float = 0.0) -> int:
     return order * 10
 
 
-@task(name="once.strict", once=Once("10m", lease="3s", strict=True))
+@app.task(name="once.strict", once=Once("10m", lease="3s", strict=True))
 def strict(file: str) -> None:
     note(file, "start")
 
 
-@task(
+@app.task(
     name="once.flaky", bind=True, once=SHORT, autoretry_for=(ConnectionError,), retry_backoff=False
 )
 def flaky(self: Any, file: str, failures: int) -> int:
@@ -69,7 +72,7 @@ def flaky(self: Any, file: str, failures: int) -> int:
     return int(self.request.retries)
 
 
-@task(name="once.die", once=SHORT)
+@app.task(name="once.die", once=SHORT)
 def die(file: str) -> None:
     note(file, "start")
     os._exit(9)
@@ -91,42 +94,42 @@ class Deadly:
         return self.file
 
 
-@task(name="once.gone", once=SHORT)
+@app.task(name="once.gone", once=SHORT)
 def gone(file: str) -> Any:
     """Returns; its process dies before the result is stored."""
     note(file, "end")
     return Deadly(file)
 
 
-@task(name="unique.start", unique="until-start")
+@app.task(name="unique.start", unique="until-start")
 def until_start(file: str, seconds: float = 0.0) -> None:
     note(file, "start")
     time.sleep(seconds)
 
 
-@task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
+@app.task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
 def until_done(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
     return file
 
 
-@task(name="unique.short", unique=Unique("until-done", longest="2s"))
+@app.task(name="unique.short", unique=Unique("until-done", longest="2s"))
 def short(file: str) -> None:
     note(file, "start")
 
 
-@task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
+@app.task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
 def retried(self: Any, file: str) -> None:
     note(file, "start")
     raise self.retry(countdown=1, exc=ConnectionError("busy"))
 
 
-@task(name="unique.strict", unique=Unique("until-done", strict=True))
+@app.task(name="unique.strict", unique=Unique("until-done", strict=True))
 def unique_strict(file: str) -> None:
     note(file, "start")
 
 
-@task(name="vault.unique", unique="until-done")
+@app.task(name="vault.unique", unique="until-done")
 def vault_unique(amount: int) -> int:
     return amount
