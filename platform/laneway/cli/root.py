@@ -20,7 +20,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "worker": ("laneway.cli.worker:worker", "Run the worker of one queue."),
     "control": (
         "laneway.cli.control:control",
-        "Run the control process: dead letters of what the broker gave up.",
+        "Run the control process: it makes dead letters of what the broker gave up.",
     ),
     "submit": ("laneway.cli.job:submit", "Publish one job."),
     "result": ("laneway.cli.job:result", "Show what became of a job."),
