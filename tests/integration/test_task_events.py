@@ -155,6 +155,8 @@ def events_of_everything(
         }
 
 
+# On 3.10 it failed on a busy machine, and nobody has looked into it yet.
+@pytest.mark.broker43
 def test_the_events_of_both_pools_are_the_same(
     app: Laneway, env: dict[str, str], topology: BrokerAddress
 ) -> None:
