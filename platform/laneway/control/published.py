@@ -12,6 +12,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from laneway.deadletter.properties import header_places
+
 #: The headers that the broker writes: when it delivers again, and when it gives a message up.
 BROKERS_HEADERS: Final = frozenset(
     {
@@ -36,16 +38,6 @@ _LONGEST_SHORT_STRING: Final = 255
 
 _short = struct.Struct(">H")
 _long = struct.Struct(">I")
-# Bytes of a value by the letter of its type; those with a length of their own are below.
-_SIZES: Final = {
-    **dict.fromkeys(b"tbB", 1),
-    **dict.fromkeys(b"sUu", 2),
-    **dict.fromkeys(b"Iif", 4),
-    **dict.fromkeys(b"lLdT", 8),
-    **dict.fromkeys(b"D", 5),
-    **dict.fromkeys(b"V", 0),
-}
-_MEASURED: Final = frozenset(b"SxAF")
 
 
 def as_published(properties: bytes, expiration: str | None = None) -> bytes:
@@ -99,29 +91,12 @@ def _as_published(properties: bytes, expiration: str | None) -> bytes:
 
 def _without_brokers(data: bytes, at: int, end: int) -> bytes:
     """The fields of a table that are not the broker's own."""
-    if end > len(data):
-        raise ValueError("expected the end of the headers")
-    kept = []
-    while at < end:
-        start = at
-        at = _after_short_string(data, at)
-        name = data[start + 1 : at]
-        at = _after_value(data, at)
-        if name not in BROKERS_HEADERS:
-            kept.append(data[start:at])
-    if at != end:
-        raise ValueError("expected a header to end with the headers")
-    return b"".join(kept)
+    return b"".join(
+        data[start:stop]
+        for start, value, stop in header_places(data, at, end)
+        if data[start + 1 : value] not in BROKERS_HEADERS
+    )
 
 
 def _after_short_string(data: bytes, at: int) -> int:
     return at + 1 + data[at]
-
-
-def _after_value(data: bytes, at: int) -> int:
-    letter = data[at]
-    if letter in _MEASURED:
-        return at + 5 + int(_long.unpack_from(data, at + 1)[0])
-    if letter not in _SIZES:
-        raise ValueError(f"expected the letter of a type, got: {bytes((letter,))!r}")
-    return at + 1 + _SIZES[letter]

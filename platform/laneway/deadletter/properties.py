@@ -8,9 +8,12 @@ Source: the AMQP 0-9-1 specification, 4.2.5 and 4.2.6, with RabbitMQ's types of 
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from laneway.frames import table_items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SHORT, _TABLE, _OCTET, _TIME = "short", "table", "octet", "time"
 # By the bit that says that the property is there, in the order of writing.
@@ -45,6 +48,36 @@ class PropertiesUnreadable(ValueError):
     """These bytes are no properties of a message."""
 
 
+def header_places(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Where each header of a table stands: the length of its name, the type of its value, its end.
+
+    Args:
+        data: with the table in it.
+        at: where its first header begins.
+        end: where the last one must end.
+
+    Raises:
+        PropertiesUnreadable: these are no headers.
+        IndexError, struct.error: the bytes end within one.
+    """
+    if end > len(data):
+        raise PropertiesUnreadable("expected the end of the headers")
+    while at < end:
+        start = at + 1 + data[at]
+        kind = data[start]
+        if kind in _LONG:
+            size = _length(data, start + 1)[0] + 4
+        elif kind in _FIXED:
+            size = _FIXED[kind]
+        else:
+            raise PropertiesUnreadable(f"expected the type of a header, got: {bytes((kind,))!r}")
+        stop = start + 1 + size
+        if stop > end:
+            raise PropertiesUnreadable("expected a header, got the end of the headers")
+        yield at, start, stop
+        at = stop
+
+
 class RawProperties:
     """Properties that are read only as far as they are asked for.
 
@@ -59,7 +92,7 @@ class RawProperties:
         self.headers: dict[bytes, bytes] = {}
         try:
             self._read(data)
-        except (struct.error, IndexError, KeyError) as error:
+        except (struct.error, IndexError) as error:
             raise PropertiesUnreadable(f"expected AMQP properties: {error!r}") from error
 
     def text(self, name: str) -> str | None:
@@ -110,7 +143,8 @@ class RawProperties:
                 continue
             if kind is _TABLE:
                 end = at + 4 + _length(data, at)[0]
-                self._read_headers(data, at + 4, end)
+                for name_at, value_at, stop in header_places(data, at + 4, end):
+                    self.headers[data[name_at + 1 : value_at]] = data[value_at:stop]
                 at = end
                 continue
             size = 1 + data[at] if kind is _SHORT else 8 if kind is _TIME else 1
@@ -118,15 +152,3 @@ class RawProperties:
             at += size
         if at != len(data):
             raise PropertiesUnreadable(f"expected {at} bytes of properties, got {len(data)}")
-
-    def _read_headers(self, data: bytes, at: int, end: int) -> None:
-        headers = self.headers
-        while at < end:
-            start = at + 1 + data[at]
-            kind = data[start]
-            size = _length(data, start + 1)[0] + 4 if kind in _LONG else _FIXED[kind]
-            stop = start + 1 + size
-            if stop > end:
-                raise PropertiesUnreadable("expected a header, got the end of the headers")
-            headers[data[at + 1 : start]] = data[start:stop]
-            at = stop
