@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from celery.utils import uuid
 
@@ -232,19 +232,7 @@ class Keeper:
     # -- telling -------------------------------------------------------------------------------
 
     def _tell(self, job: GivenUp) -> None:
-        letter = job.letter
-        fields: dict[str, Any] = {
-            "queue": letter.queue,
-            "task": letter.task,
-            "task_id": letter.task_id,
-            "priority": letter.priority,
-            "worker": self._name,
-            "error_type": letter.error_type,
-            "letter": letter.id,
-            "cause": letter.cause,
-            "outcome": letter.outcome,
-        }
-        self._app.facts.tell("dead_lettered", **fields)
+        self._app.facts.tell("dead_lettered", worker=self._name, **job.letter.told())
 
     def _well(self) -> None:
         if self._said[0]:

@@ -89,6 +89,19 @@ class Letter:
     #: The message; None in a report that knows only what happened (see :func:`merged`).
     original: Original | None = None
 
+    def told(self) -> dict[str, Any]:
+        """What facts say of the letter."""
+        return {
+            "queue": self.queue,
+            "task": self.task,
+            "task_id": self.task_id,
+            "priority": self.priority,
+            "error_type": self.error_type,
+            "letter": self.id,
+            "cause": self.cause,
+            "outcome": self.outcome,
+        }
+
     def bounded(self) -> Letter:
         """The same with texts of bounded length."""
         return replace(

@@ -177,17 +177,7 @@ class LetterWriter:
             log.warning("the dead letter %s was not posted: %s", letter.id, words)
             return False
         self._app.facts.tell(
-            "dead_lettered",
-            queue=letter.queue,
-            task=letter.task,
-            task_id=letter.task_id,
-            priority=letter.priority,
-            attempt=letter.attempts,
-            worker=letter.worker,
-            error_type=letter.error_type,
-            letter=letter.id,
-            cause=letter.cause,
-            outcome=letter.outcome,
+            "dead_lettered", attempt=letter.attempts, worker=letter.worker, **letter.told()
         )
         return True
 
