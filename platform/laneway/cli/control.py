@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from laneway.cli.exit_codes import ExitCode
-from laneway.cli.options import app_options, import_from
+from laneway.cli.options import app_options, health_option, import_from, log_options
 from laneway.cli.worker import end_with_owner
 
 if TYPE_CHECKING:
@@ -18,19 +18,8 @@ if TYPE_CHECKING:
 @app_options(required=False)
 @click.option("--once", is_flag=True, help="Make letters of what is there now, and end.")
 @click.option("--hostname", help="The name of this process.  [default: control@host.pid]")
-@click.option("--log", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    envvar="LANEWAY_LOG_LEVEL",
-    default="info",
-)
-@click.option(
-    "--health",
-    metavar="[HOST:]PORT",
-    envvar="LANEWAY_HEALTH",
-    help="Answer /livez, /readyz and /metrics here.",
-)
+@log_options
+@health_option
 @click.option("--owner-pipe", is_flag=True, hidden=True)
 def control(
     app: str | None,

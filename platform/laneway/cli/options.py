@@ -34,6 +34,27 @@ def app_options(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..
     return decorate
 
 
+def log_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """``--log`` (as ``form``) and ``--log-level``, of whatever runs for long."""
+    verb = click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        envvar="LANEWAY_LOG_LEVEL",
+        default="info",
+    )(verb)
+    return click.option("--log", "form", type=click.Choice(["text", "json"]), default="text")(verb)
+
+
+def health_option(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """``--health``: where probes and metrics are answered."""
+    return click.option(
+        "--health",
+        metavar="[HOST:]PORT",
+        envvar="LANEWAY_HEALTH",
+        help="Answer /livez, /readyz and /metrics here.",
+    )(verb)
+
+
 def import_from(folder: Path | None) -> None:
     """Let modules be imported from ``folder``; never from the current directory by itself."""
     if folder is not None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from laneway.app import Laneway
 from laneway.cli.exit_codes import ExitCode
-from laneway.cli.options import app_options, find_platform, import_from
+from laneway.cli.options import app_options, find_platform, import_from, log_options
 from laneway.cli.output import json_option, write_json
 from laneway.console import table
 from laneway.console.numbers import format_count, format_wait
@@ -56,13 +56,7 @@ def outbox() -> None:
     "--poll", type=click.FloatRange(min=0.01), default=DEFAULT_POLL, show_default=True,
     help="Seconds between two looks into an empty outbox.",
 )  # fmt: skip
-@click.option("--log", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    envvar="LANEWAY_LOG_LEVEL",
-    default="info",
-)
+@log_options
 @app_options(required=False)
 def relay(
     once: bool,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import celery
 import click
 
-from laneway.cli.options import app_options, import_from
+from laneway.cli.options import app_options, health_option, import_from, log_options
 from laneway.policy import load_policy
 from laneway.queues import POOL_CAN
 
@@ -29,19 +29,8 @@ ORPHAN_GRACE: Final = 10.0
 @click.option("--concurrency", type=click.IntRange(min=1), help="Jobs at the same time.")
 @click.option("--pool", type=click.Choice(list(POOL_CAN)), help="How jobs run side by side.")
 @click.option("--hostname", help="The worker's node name.  [default: QUEUE@host.pid]")
-@click.option("--log", "form", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    envvar="LANEWAY_LOG_LEVEL",
-    default="info",
-)
-@click.option(
-    "--health",
-    metavar="[HOST:]PORT",
-    envvar="LANEWAY_HEALTH",
-    help="Answer /livez, /readyz and /metrics here.",
-)
+@log_options
+@health_option
 @click.option(
     "-E", "--events", is_flag=True, default=None, help="Send task events, which Flower shows."
 )
