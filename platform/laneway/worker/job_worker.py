@@ -62,6 +62,7 @@ class JobWorker(Worker):
             if task.Request == _CELERYS_REQUEST:
                 task.Request = _REQUEST
         self._count(options.get("concurrency"))
+        self.app.facts.listen(self.app.retry_budget.hear)
         telling.connect(self.app, self.queue, self.hostname)
         keep_grace(self.app.policy.queue(self.queue).worker.grace_period)
         self._leave_the_telling_to_facts()
@@ -88,7 +89,6 @@ class JobWorker(Worker):
         parents = Counting(tallies[0])
         facts = self.app.facts
         facts.listen(parents)
-        facts.listen(self.app.retry_budget.hear)
 
         def count_in_child(**_: Any) -> None:
             index = getattr(current_process(), "index", None)
