@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from integration.conftest import TestBroker
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis
 
@@ -181,14 +182,19 @@ def test_a_hard_time_limit_is_one_failure_and_one_dead_letter(
 
 
 def test_a_job_that_kills_its_process_ends_as_a_dead_letter(
-    topology: BrokerAddress, redis: PrivateRedis, worker: WorkerProcess
+    broker: TestBroker, topology: BrokerAddress, redis: PrivateRedis, worker: WorkerProcess
 ) -> None:
     app = make_app(topology, redis.url)
     result = app.send_task("plain.vanish")
     good = [app.send_task("plain.add", (i, i)) for i in range(10)]
     assert [one.get(timeout=60) for one in good] == [2 * i for i in range(10)]
-    [letter] = dead_letters(topology, 1)
-    assert letter.headers["id"] == result.id
+    if broker.profile.delivery_limit:
+        [given_up] = dead_letters(topology, 1)
+        assert given_up.headers["id"] == result.id
+    else:
+        # This broker does not count: the worker gives the job up itself when it killed twice.
+        [letter] = letters(topology, result.id)
+        assert letter.outcome == "lost"
     assert worker.process.poll() is None
 
 

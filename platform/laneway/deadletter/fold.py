@@ -175,9 +175,9 @@ class _Fold:
         ).fetchone()
         if count != len(rows):
             db.executemany(
-                "INSERT OR IGNORE INTO copies SELECT ?1, ?2"
-                " WHERE NOT EXISTS (SELECT 1 FROM letters WHERE offset = ?1)",
-                [row[:2] for row in rows],
+                "INSERT OR IGNORE INTO copies SELECT :offset, :id"
+                " WHERE NOT EXISTS (SELECT 1 FROM letters WHERE offset = :offset)",
+                [{"offset": offset, "id": id_} for offset, id_, *_ in rows],
             )
         self._mark(again)
         if db.execute("SELECT 1 FROM marks LIMIT 1").fetchone():

@@ -20,7 +20,7 @@ from laneway.deadletter.state import state_of
 from laneway.errors import DeadLetterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from laneway.broker.address import BrokerAddress, VhostKind
     from laneway.deadletter.state import Mark
@@ -138,9 +138,11 @@ class Index:
         """Make what lists are read by; does nothing if it is there."""
         self.db.executescript(_LOOKUPS)
 
-    def rows(self, sql: str, values: Iterable[Any] = ()) -> Iterator[sqlite3.Row]:
+    def rows(
+        self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> Iterator[sqlite3.Row]:
         """The answer to a question, row by row."""
-        return iter(self.db.execute(sql, tuple(values)))
+        return iter(self.db.execute(sql, values))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -152,9 +152,9 @@ class Mailbox:
             BrokerError: the broker broke off.
         """
         rows = self._index.rows(
-            "SELECT * FROM letters WHERE id = ?1 OR (id > ?1 || '.' AND id < ?1 || '/'"
-            " AND task_id = ?1) ORDER BY replays DESC LIMIT 1",
-            (letter,),
+            "SELECT * FROM letters WHERE id = :letter OR (id > :letter || '.'"
+            " AND id < :letter || '/' AND task_id = :letter) ORDER BY replays DESC LIMIT 1",
+            {"letter": letter},
         )
         row = next(rows, None)
         if row is None:
