@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from celery import Celery, Task, signals
 from celery.app.amqp import AMQP
 from celery.backends.base import Backend
-from celery.backends.redis import RedisBackend
 
 from laneway import arguments, call, producer
 from laneway.prepared import Kept, PreparedCall
@@ -45,6 +44,9 @@ _USUAL: Final[Mapping[str, tuple[Any, ...]]] = {
 _KNOWN: Final = frozenset({*_SHAPE, *_OWN})
 # Characters of an id whose bytes are sure to fit into a property.
 LONGEST_ID: Final = 60
+#: The modules of result backends that do nothing, or what we do as well, when a job is published;
+#: named, because the backend over Redis is ten megabytes in a worker that has no use for it.
+_KNOWN_BACKENDS: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
 _TEXT_OR_NONE: Final = frozenset({str, type(None)})
 # What the short way replaces, as long as no tracing package has put its own in its place.
 _CELERYS_SEND_TASK: Final = Celery.send_task
@@ -213,7 +215,7 @@ class Sender:
             and not app.conf.task_always_eager
             and not app.conf.task_send_sent_event
             and not app.conf.task_compression
-            and type(app.backend).on_task_call in {Backend.on_task_call, RedisBackend.on_task_call}
+            and type(app.backend).on_task_call.__module__ in _KNOWN_BACKENDS
             and arguments.is_kombus_json()
         )
 
