@@ -24,7 +24,9 @@ def loaded() -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["asyncio", "httpx", "rich", "redis", "prometheus_client", "pygments"])
+@pytest.mark.parametrize(
+    "module", ["asyncio", "httpx", "rich", "redis", "prometheus_client", "pygments"]
+)
 def test_a_worker_does_not_load(loaded: set[str], module: str) -> None:
     assert module not in loaded
 
