@@ -48,9 +48,7 @@ class Ends:
             raise ConnectionForced("the broker is shut down")
 
         transport = SimpleNamespace(sock=ours, write=ours.sendall)
-        connection = SimpleNamespace(
-            transport=transport, frame_max=131_072, on_inbound_frame=close
-        )
+        connection = SimpleNamespace(transport=transport, frame_max=131_072, on_inbound_frame=close)
         self.slot = slot or Slots(1)[0]
         lent: Any = SimpleNamespace(default_channel=Channel(connection))
         self.intake = Intake(lent, "low", self.slot, self.wake)

@@ -20,6 +20,7 @@ from celery.concurrency.prefork import process_initializer
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
+from laneway.backoff import Backoff
 from laneway.broker import profile_of, server_version
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import too_early
@@ -56,10 +57,8 @@ PULSE: Final = 0.05
 _ORPHAN_GRACE: Final = 1.0
 #: Seconds after which the parent is told everything of the job that runs.
 _REPORT_AFTER: Final = 0.1
-#: Seconds between two tries to connect: at first, and at most. A whole group lost its connections
-#: together, so the half of each wait is left to chance.
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
+#: Between two tries to connect. (A whole group loses its connections at the same moment.)
+_AGAIN: Final = Backoff(0.2, 5.0)
 #: Seconds that a process that leaves waits for the broker to take its last task events.
 _LAST_EVENTS: Final = 2.0
 #: Seconds that a message stays here which could not be put off, before it goes to its queue.
@@ -134,17 +133,17 @@ class JobProcess:
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
-        pause = _FIRST_PAUSE
+        tries = 0
         while slot.order != slots.LEAVE and not self._retire:
             try:
                 with self._connected() as intake:
-                    pause = _FIRST_PAUSE
+                    tries = 0
                     self._serve(intake)
             except self._broken as error:
-                wait = pause * random.uniform(0.5, 1.0)
+                wait = _AGAIN.wait(tries, random.random)
                 log.warning("connection of %s lost: %s; again in %.2g s", self._queue, error, wait)
                 self._wait(wait)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                tries += 1
         slot.state = slots.LEAVING
         self._close_events()
         signals.worker_process_shutdown.send(sender=self._hostname, pid=os.getpid(), exitcode=0)
