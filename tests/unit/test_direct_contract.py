@@ -127,7 +127,7 @@ def test_prefork_numbers_its_processes() -> None:
 def test_a_round_of_tries_asks_each_member_of_a_cluster_once() -> None:
     with contextlib.ExitStack() as stack:
         members = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        urls = [f"amqp://127.0.0.1:{member.getsockname()[1]}" for member in members]
+        urls = [f"pyamqp://127.0.0.1:{member.getsockname()[1]}" for member in members]
         connection = kombu.Connection(";".join(urls), connect_timeout=0.1)
         began = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
