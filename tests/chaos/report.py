@@ -72,6 +72,7 @@ def lines(result: Result) -> list[str]:
     said = [
         f"after a kill, {order.pool}: {order.late} of {order.after} jobs started before a more "
         f"urgent one (at most {HELD[order.pool]} may)"
+        + ("" if order.is_judged else "; not judged, the kill came too late")
         for order in result.orders
     ]
     if not result.came_to_rest:
