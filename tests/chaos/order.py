@@ -43,7 +43,7 @@ class Order:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the kill came early enough: on a busy machine most jobs may have run before it."""
+        """Whether the kill came early enough: on a busy machine most jobs may have run before."""
         return self.after >= _JOBS - _BEFORE - HELD[self.pool] - 50
 
     @property
