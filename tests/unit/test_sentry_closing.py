@@ -151,6 +151,7 @@ def test_the_end_waits_no_longer_than_it_may(
     assert "no time for a closing event of b: 2 failures" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_has_a_thread_of_its_own(storm: Storm, closer: Closer, sent: list[Held]) -> None:
     hold(storm, "a", 1)
     with closer._lock:

@@ -215,6 +215,7 @@ def test_without_threads_nobody_is_asked(
     assert bucket._asked == 0
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_waits_for_no_thread_of_its_parent(
     bucket: SharedBucket, tokens: Tokens, hanging: Hanging
 ) -> None:

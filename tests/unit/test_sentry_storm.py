@@ -218,6 +218,21 @@ def test_a_cause_is_not_forgotten_before_its_count_is_handed_out(clock: Clock) -
     assert [held.cause for held in storm.drain()] == [OTHERS]
 
 
+def test_a_cause_that_is_forgotten_while_redis_is_asked_is_counted_all_the_same(
+    clock: Clock,
+) -> None:
+    def ask(cause: str) -> bool:
+        if cause == "a":
+            # As if the process had stood still.
+            clock.now += BURST * INTERVAL
+            assert storm.admit("b") == 0
+        return cause != "a"
+
+    storm = make(clock, Shared(ask), causes=1)
+    assert storm.admit("a") is None
+    assert sum(held.count for held in storm.drain()) == 1
+
+
 STEPS: SearchStrategy[list[tuple[object, ...]]] = st.lists(
     st.one_of(
         st.tuples(st.just("fail"), st.sampled_from("abcd"), st.integers(1, 6)),
