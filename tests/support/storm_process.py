@@ -1,4 +1,4 @@
-"""A process whose jobs fail again and again: ``python -m support.storm_process`` and one JSON object.
+"""A process whose jobs fail again and again: ``python -m support.storm_process JSON``.
 
 It does what a reporter does, without Sentry. It says a line when it begins, and one at its end:
 what its events stand for by cause, and how long the calls took.

@@ -30,9 +30,9 @@ PAUSE: Final = 30.0
 #: Seconds until a question is given up: what asks it is a thread that nobody waits for by then.
 _GIVEN_UP: Final = 1.0
 
-# KEYS: a bucket. ARGV: milliseconds for a token, and how many it holds. What is kept is when it will
-# be full again, which is when the key ends. The clock is the server's, the same for all workers; if
-# it was set back, the bucket is full.
+# KEYS: a bucket. ARGV: milliseconds for a token, and how many it holds. Kept is when it will be
+# full again, which is when the key ends. The clock is the server's, the same for all workers; a
+# bucket is full if it was set back.
 _TAKE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -95,9 +95,7 @@ class RedisTokens:
     def take(self, cause: str) -> bool:
         """Take a token of a cause, in one step on the server; False if there is none."""
         assert self._script is not None, "connect first"
-        return bool(
-            self._script(keys=[self._prefix + cause], args=[round(INTERVAL * 1000), BURST])
-        )
+        return bool(self._script(keys=[self._prefix + cause], args=[round(INTERVAL * 1000), BURST]))
 
 
 class SharedBucket:

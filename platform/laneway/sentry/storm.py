@@ -6,9 +6,9 @@ event of its cause, or on a closing event when the cause has been quiet for a mi
     held = storm.admit(cause)
     if held is None:
         app.facts.tell("report_held", queue=…, task=…, task_id=…, worker=…, cause=cause)
-        return
-    app.facts.tell("reported", queue=…, task=…, task_id=…, worker=…, cause=cause, letter=…)
-    …                                   # an event that stands for 1 + held failures
+    else:
+        app.facts.tell("reported", queue=…, task=…, task_id=…, worker=…, cause=cause, letter=…)
+        …                               # an event that stands for 1 + held failures
 
 One of the two facts is told for each failure, in the process that asked. A worker counts them in
 memory that outlives its processes, so ``laneway_facts_total{kind="report_held"}`` is right also
