@@ -34,7 +34,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from laneway.sentry.after_fork import start_afresh_in_child
 
@@ -55,7 +55,8 @@ OTHERS: Final = "others"
 _FORGOTTEN_AFTER: Final = BURST * INTERVAL
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Held:
     """Failures of one cause that no event carried yet."""
 
     #: As it was given to :meth:`Storm.admit`; :data:`OTHERS` for those there was no room for.
