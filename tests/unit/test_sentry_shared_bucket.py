@@ -166,6 +166,9 @@ def test_when_it_answers_again_its_answers_count_again(
     tokens.taking = fails
     bucket.take("a")
     until_answered(bucket)
+    clock.now += PAUSE
+    bucket.take("a")
+    until_answered(bucket)
     tokens.taking = lambda: False
     clock.now += PAUSE
     assert bucket.take("b")
@@ -175,11 +178,16 @@ def test_when_it_answers_again_its_answers_count_again(
 
 
 def test_connecting_slowly_is_not_being_slow(
-    bucket: SharedBucket, tokens: Tokens, hanging: Hanging
+    bucket: SharedBucket, tokens: Tokens, clock: Clock, hanging: Hanging
 ) -> None:
-    tokens.connecting = hanging
+    def connect() -> None:
+        hanging()
+        clock.now += 10 * DEADLINE
+
+    tokens.connecting = connect
     tokens.taking = lambda: False
     assert bucket.take("a")
+    tokens.connecting = lambda: None
     hanging.let_go.set()
     until_answered(bucket)
     assert not bucket.take("b")
