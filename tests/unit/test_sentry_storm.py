@@ -325,7 +325,7 @@ def _threads_take_turns_at_any_opcode() -> Iterator[None]:
     before = threading.gettrace()
     threading.settrace(trace)
     yield
-    threading.settrace(before)  # type: ignore[arg-type]
+    threading.settrace(before)
 
 
 @pytest.mark.usefixtures("_threads_take_turns_at_any_opcode")

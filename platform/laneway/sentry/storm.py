@@ -116,7 +116,7 @@ class Storm:
 
     A failure becomes an event if its cause has a token in this process (3, then one a minute) and,
     where there is a shared bucket, one there. That is asked second, so a cause asks Redis no more
-    often than it gets tokens here, and a failure that is held back here costs about a microsecond.
+    often than it gets tokens here, and what is held back here costs no question.
 
     At most ``causes`` causes are kept apart. If there are more within three minutes, the rest share
     one bucket and one count, which a closing event carries as :data:`OTHERS`.
