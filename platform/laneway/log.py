@@ -16,7 +16,9 @@ facts_log: Final = logging.getLogger("laneway.job")
 
 _ERRORS: Final = frozenset({"failed", "quarantined", "refused"})
 _WARNINGS: Final = frozenset({"retried", "rejected", "topology_drift", "unguarded"})
-_QUIET: Final = frozenset({"received", "started", "published", "deduplicated"})
+_QUIET: Final = frozenset(
+    {"received", "started", "published", "deduplicated", "reported", "report_held"}
+)
 
 
 class FactLogger:

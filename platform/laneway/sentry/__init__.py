@@ -1,0 +1,1 @@
+"""Sentry: one finding for each cause of failures."""
