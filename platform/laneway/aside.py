@@ -34,7 +34,7 @@ class Aside:
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Run it in a thread, with the caller's context variables, and wait without blocking."""
-        # Whoever calls it has it loaded; a worker has not, and it is megabytes.
+        # Whoever calls this has loaded it; workers and commands have no use for it.
         import asyncio  # noqa: PLC0415
 
         context = contextvars.copy_context()

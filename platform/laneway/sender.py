@@ -7,6 +7,7 @@ goes Celery's own way; :meth:`Sender.write` says so by returning None, before an
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,9 +45,6 @@ _USUAL: Final[Mapping[str, tuple[Any, ...]]] = {
 _KNOWN: Final = frozenset({*_SHAPE, *_OWN})
 # Characters of an id whose bytes are sure to fit into a property.
 LONGEST_ID: Final = 60
-#: The modules of result backends that do nothing, or what we do as well, when a job is published;
-#: named, because the backend over Redis is ten megabytes in a worker that has no use for it.
-_KNOWN_BACKENDS: Final = frozenset({"celery.backends.base", "celery.backends.redis"})
 _TEXT_OR_NONE: Final = frozenset({str, type(None)})
 # What the short way replaces, as long as no tracing package has put its own in its place.
 _CELERYS_SEND_TASK: Final = Celery.send_task
@@ -215,9 +213,17 @@ class Sender:
             and not app.conf.task_always_eager
             and not app.conf.task_send_sent_event
             and not app.conf.task_compression
-            and type(app.backend).on_task_call.__module__ in _KNOWN_BACKENDS
+            and _is_told_plainly(app.backend)
             and arguments.is_kombus_json()
         )
+
+
+def _is_told_plainly(backend: Any) -> bool:
+    """Whether a result backend wants to know of a call what Celery's own or Redis' does."""
+    # If nobody has loaded Redis' backend, this is none; loading it is a fifth of a command's start.
+    redis = sys.modules.get("celery.backends.redis")
+    known = {Backend.on_task_call} | ({redis.RedisBackend.on_task_call} if redis else set())
+    return type(backend).on_task_call in known
 
 
 def nobody_listens() -> bool:

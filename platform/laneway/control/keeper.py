@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from laneway.broker import VhostKind
     from laneway.control.given_up import GivenUp
     from laneway.control.results import Results
-    from laneway.worker.direct.frames import Delivery
+    from laneway.deliveries import Delivery
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import amqp.spec
 from amqp import Channel
 
+from laneway.deliveries import Delivery, Reader
 from laneway.worker.direct import frames
 from laneway.worker.direct.estate import is_cut
-from laneway.worker.direct.frames import Delivery, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,10 @@ from laneway.broker import profile_of, server_version
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import too_early
 from laneway.worker.direct.intake import Intake
+from laneway.worker.direct.message import original_of
 from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
+from laneway.worker.direct.properties import decode
 from laneway.worker.direct.runner import Ran, Runner
 from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
 from laneway.worker.gate import HandBack, Quarantine
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     import kombu
 
     from laneway.app import Laneway
-    from laneway.worker.direct.frames import Delivery
+    from laneway.deliveries import Delivery
     from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
     from laneway.worker.direct.totals import Total
@@ -365,7 +367,7 @@ class JobProcess:
         letter = self._letters.write(
             headers,
             failure,
-            delivery.original(),
+            original_of(delivery),
             priority=priority,
             redelivered=delivery.redelivered,
         )
@@ -377,7 +379,7 @@ class JobProcess:
     def _quarantine(self, intake: Intake, delivery: Delivery, why: Quarantine) -> None:
         properties: dict[str, Any] = {}
         with contextlib.suppress(Exception):
-            properties = delivery.properties()
+            properties = decode(delivery.raw_properties)
         headers = properties.get("application_headers")
         tell_quarantined(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
         failure = Failure(outcome="quarantined", error_type=why.kind, message=why.reason)
@@ -386,18 +388,18 @@ class JobProcess:
     def _hand_back(self, intake: Intake, delivery: Delivery, why: HandBack) -> None:
         """Let a job of an unknown task come again later."""
         if self._put_off(intake, delivery, why.seconds, why.times):
-            headers = delivery.properties()["application_headers"]
+            headers = decode(delivery.raw_properties)["application_headers"]
             tell_handed_back(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
 
     def _put_off(
         self, intake: Intake, delivery: Delivery, seconds: float, count: int | None = None
     ) -> bool:
         """Let a message wait in the broker; in its queue, if it can wait nowhere else."""
-        properties = delivery.properties()
+        properties = decode(delivery.raw_properties)
         headers = properties.pop("application_headers")
         try:
             hand_back(
-                self._app, self._queue, delivery.original(), headers, properties, seconds, count
+                self._app, self._queue, original_of(delivery), headers, properties, seconds, count
             )
         except Exception as error:  # noqa: BLE001 (whatever it was, the delivery is still ours)
             log.warning("a job that came too early is given back: %s", error)
