@@ -18,9 +18,9 @@ from laneway.broker.management import Management
 from laneway.deadletter import DeadLetters, Edit, ReplayOptions, Selection
 from laneway.deadletter.lock import Lock
 from laneway.deadletter.state import STATES, new_job_id
-from support.brokers import depth, room_for
+from support.brokers import depth, jobs, room_for
 from support.cli import LANEWAY
-from support.letters import PlayedWorker, letter, post_many
+from support.letters import ANY, PlayedWorker, letter, post_many, states
 from support.topology import apply_policy
 from support.workers import environment, make_app
 
@@ -33,32 +33,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ANY = Selection(states=STATES)
-
-
-@pytest.fixture
-def app(address: BrokerAddress) -> Laneway:
-    """A producer where the streams stand and are empty."""
-    apply_policy(address)
-    return make_app(address)
-
-
-@pytest.fixture
-def letters(app: Laneway, tmp_path: Path) -> Iterator[DeadLetters]:
-    with DeadLetters(app, folder=tmp_path / "index") as made:
-        yield made
-
-
-def jobs(app: Laneway, queue: str = "default", vhost: Any = "jobs") -> list[Any]:
-    """The messages in a queue, which is empty afterwards."""
-    found = []
-    with kombu.Connection(app.address.kombu_urls(vhost)) as connection:
-        channel = connection.default_channel
-        while message := channel.basic_get(queue, no_ack=True):
-            found.append(message)
-    return found
-
-
 def retried(act: Callable[[], Any]) -> Any:
     """What it gives once the lock of somebody who was killed is gone."""
     until = time.monotonic() + 20
@@ -68,10 +42,6 @@ def retried(act: Callable[[], Any]) -> Any:
         except laneway.LettersLocked:
             assert time.monotonic() < until
             time.sleep(0.1)
-
-
-def states(letters: DeadLetters) -> dict[str, str]:
-    return {one.id: one.state for one in letters.list(ANY, limit=10_000).letters}
 
 
 # Replaying

@@ -13,7 +13,7 @@ from redis import Redis
 
 from laneway.errors import ClaimsUnreachable, OptionRefused, QueueFull
 from support.brokers import depth, room_for
-from support.once_tasks import noted
+from support.once_tasks import noted, with_tasks
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PATIENCE = 60
 
 @pytest.fixture
 def app(topology: BrokerAddress, redis: PrivateRedis) -> Laneway:
-    return make_app(topology, redis.url)
+    return with_tasks(make_app(topology, redis.url))
 
 
 @pytest.fixture
