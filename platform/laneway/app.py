@@ -17,6 +17,7 @@ from laneway import marked, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
+from laneway.late_results import LateResults
 from laneway.lease import Renewal
 from laneway.marks import Marks, redis_url
 from laneway.policy import Policy, load_policy
@@ -71,6 +72,8 @@ class Laneway(PublishingApp):
         self.serving: str | None = None
         #: What retries of the queue served may cost; None in a producer.
         self.retry_budget: RetryBudget | None = None
+        #: Results that wait for their backend; None in a producer.
+        self.late_results: LateResults | None = None
         self._settings_error: SettingsError | None = None
         super().__init__(
             main,
