@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from laneway import marked, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
-from laneway.late_results import LateResults
 from laneway.lease import Renewal
 from laneway.marks import Marks, redis_url
 from laneway.policy import Policy, load_policy
@@ -26,6 +25,9 @@ from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
 from laneway.publishing import PublishingApp
 from laneway.result import JobResult
 from laneway.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from laneway.late_results import LateResults
 
 __all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
 

@@ -20,14 +20,12 @@ from laneway.deadletter.renew import RETENTION, renew
 from laneway.deadletter.state import STATES
 from laneway.deadletter.stream import StreamReader
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
-from support.brokers import jobs
 from support.cli import LANEWAY
-from support.letters import ANY, letter, post_many, states
+from support.letters import letter, post_many, states
 from support.topology import apply_policy
 from support.workers import environment, make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from laneway import Laneway

@@ -10,28 +10,26 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import kombu
 import pytest
 
 import laneway
 from laneway.broker.management import Management
 from laneway.deadletter import DeadLetters, Edit, ReplayOptions, Selection
 from laneway.deadletter.lock import Lock
-from laneway.deadletter.state import STATES, new_job_id
+from laneway.deadletter.state import new_job_id
 from support.brokers import depth, jobs, room_for
 from support.cli import LANEWAY
-from support.letters import ANY, PlayedWorker, letter, post_many, states
-from support.topology import apply_policy
-from support.workers import environment, make_app
+from support.letters import PlayedWorker, letter, post_many, states
+from support.workers import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from laneway import Laneway
-    from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
+
 
 def retried(act: Callable[[], Any]) -> Any:
     """What it gives once the lock of somebody who was killed is gone."""

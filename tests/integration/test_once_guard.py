@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry
-from redis import Redis
 
 from laneway import Laneway, Once
 from laneway.broker import broker_address
@@ -22,6 +21,8 @@ from support.workers import make_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from redis import Redis
 
     from laneway.local import PrivateRedis
 
@@ -273,7 +274,9 @@ def test_jobs_of_one_key_get_what_the_first_returned(app: Laneway) -> None:
     assert [app.AsyncResult(one).result for one in "123"] == [42] * 3
 
 
-def test_what_is_too_large_to_keep_is_not_run_again_either(app: Laneway, redis_client: Redis) -> None:
+def test_what_is_too_large_to_keep_is_not_run_again_either(
+    app: Laneway, redis_client: Redis
+) -> None:
     task, ran = counting(app, "1h", "x" * LARGEST_VALUE)
     run(task)
     assert redis_client.keys("guard-*lease*") == []
@@ -319,7 +322,9 @@ def test_a_strict_job_waits_for_redis(app: Laneway) -> None:
     assert len(app.put_off) == 1
 
 
-def test_a_tasks_own_hook_is_called_before_the_end_is_noted(app: Laneway, redis_client: Redis) -> None:
+def test_a_tasks_own_hook_is_called_before_the_end_is_noted(
+    app: Laneway, redis_client: Redis
+) -> None:
     seen: list[Any] = []
 
     class Own(app.Task):  # type: ignore[name-defined]

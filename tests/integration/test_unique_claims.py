@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis import Redis
 
 from laneway import Laneway, Unique, taker
 from laneway.broker import broker_address
@@ -15,7 +14,7 @@ from laneway.marks import Marks
 from support.workers import make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from redis import Redis
 
     from laneway.facts import FactKind
     from laneway.local import PrivateRedis
@@ -194,7 +193,9 @@ def test_a_claim_has_an_end_beyond_the_delay(app: Laneway, redis_client: Redis) 
     [key] = redis_client.keys("unique-laneway:unique*")
     assert 9 <= redis_client.ttl(key) <= 10
     task.apply_async((2,), countdown=100)
-    assert sorted(redis_client.ttl(key) > 11 for key in redis_client.keys("unique-laneway:unique*")) == [False, True]
+    assert sorted(
+        redis_client.ttl(key) > 11 for key in redis_client.keys("unique-laneway:unique*")
+    ) == [False, True]
     assert all(redis_client.ttl(key) > 0 for key in redis_client.keys("unique-*"))
 
 

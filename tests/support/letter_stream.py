@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def letters(
-    address: BrokerAddress, ids: Callable[[str], bool] | str, count: int = 1, *, kind: VhostKind = "jobs"
+    address: BrokerAddress,
+    ids: Callable[[str], bool] | str,
+    count: int = 1,
+    *,
+    kind: VhostKind = "jobs",
 ) -> list[Letter]:
     """Wait for ``count`` letters whose task ids are wanted; all of them, if there are more.
 

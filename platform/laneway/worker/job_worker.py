@@ -21,7 +21,7 @@ from laneway.queues import POOL_CAN
 from laneway.worker import direct, telling
 from laneway.worker.grace import keep_grace
 from laneway.worker.health import Health
-from laneway.worker.tally import Counting, Tallies
+from laneway.worker.tally import Counting, Tallies, Tally
 
 #: Processes that may be added while the worker runs.
 _SPARE: Final = 64
@@ -95,18 +95,7 @@ class JobWorker(Worker):
 
     def _keep_results(self) -> None:
         """Keep what jobs returned while Redis is away, in the process that ran them."""
-
-        def lost(task: str | None, task_id: str | None, why: str) -> None:
-            self.app.facts.tell(
-                "result_lost",
-                queue=self.queue,
-                task=task,
-                task_id=task_id,
-                worker=self.hostname,
-                reason=why,
-            )
-
-        late = self.app.late_results = LateResults(lost)
+        late = self.app.late_results = LateResults(self._tell_lost)
         loader = self.app.loader
         # A project's own backends stay.
         loader.override_backends = {**_BACKENDS, **loader.override_backends}
@@ -115,6 +104,16 @@ class JobWorker(Worker):
         signals.worker_process_shutdown.disconnect(dispatch_uid=_LATE_UID)
         signals.worker_process_shutdown.connect(
             lambda **_: late.close(_LAST_RESULTS), weak=False, dispatch_uid=_LATE_UID
+        )
+
+    def _tell_lost(self, task: str | None, task_id: str | None, why: str) -> None:
+        self.app.facts.tell(
+            "result_lost",
+            queue=self.queue,
+            task=task,
+            task_id=task_id,
+            worker=self.hostname,
+            reason=why,
         )
 
     def _count(self, concurrency: int | None) -> None:
@@ -133,9 +132,8 @@ class JobWorker(Worker):
             if isinstance(index, int) and 1 + index < len(tallies):
                 facts.leave(parents)
                 facts.listen(Counting(tallies[1 + index]))
-                if left := tallies[1 + index].results_waiting:
-                    # Those of the process in whose place this one is.
-                    late.lost(None, None, f"{left} results waited in a process that was ended")
+                # Those of the process in whose place this one is.
+                self._tell_left(tallies[1 + index])
                 late.show(tallies[1 + index])
 
         def share_memory(**_: Any) -> None:
@@ -154,7 +152,15 @@ class JobWorker(Worker):
         if consumer is not None:
             consumer.desk.close(_LAST_LETTERS)
         self.app.late_results.close(_LAST_RESULTS)
+        for tally in self.tallies:
+            self._tell_left(tally)
         super().on_stopped()
+
+    def _tell_left(self, tally: Tally) -> None:
+        """Tell of the results that waited in a process which is no more."""
+        left, tally.results_waiting = tally.results_waiting, 0
+        if left:
+            self._tell_lost(None, None, f"{left} results waited in a process that was killed")
 
     def stats(self) -> dict[str, Any]:
         """What ``celery inspect stats`` shows, with what this process was told.
