@@ -86,8 +86,15 @@ def started(worker: WorkerProcess) -> Counter[str | None]:
     return Counter(fact.task_id for fact in worker.of("started"))
 
 
-@pytest.mark.parametrize("outage", [killed, paused, full, read_only])
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    ("pool", "outage"),
+    [
+        *((pool, outage) for pool in POOLS for outage in (killed, paused)),
+        ("prefork", read_only),
+        ("direct", full),
+        ("direct", read_only),
+    ],
+)
 def test_jobs_go_on_and_their_results_come_later(
     topology: BrokerAddress, redis: PrivateRedis, pool: str, outage: Outage
 ) -> None:
@@ -118,8 +125,10 @@ def test_jobs_go_on_and_their_results_come_later(
     assert depth(topology, "low") == depth(topology, DEAD_INBOX) == 0
 
 
-@pytest.mark.parametrize("outage", [paused, full, read_only])
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    ("pool", "outage"),
+    [("prefork", paused), ("direct", paused), ("direct", full), ("threads", read_only)],
+)
 def test_a_chord_whose_members_end_meanwhile_is_completed(
     topology: BrokerAddress, redis: PrivateRedis, pool: str, outage: Outage, tmp_path: Path
 ) -> None:

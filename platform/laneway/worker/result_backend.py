@@ -137,11 +137,12 @@ class PatientBackend(BaseKeyValueStoreBackend):
         If that cannot be said it is PENDING: what is counted twice counts once.
         """
         try:
-            return str(super().get_state(task_id))
+            state: str = super().get_state(task_id)
         except Exception as error:
             if self._failing and (is_away(error) or isinstance(error, BackendGetMetaError)):
                 return states.PENDING
             raise
+        return state
 
     def get_task_meta(self, task_id: str, cache: bool = True) -> Any:
         """What is stored of a job.
