@@ -181,7 +181,7 @@ def test_without_redis_a_call_is_published_and_a_strict_one_refused(
     topology: BrokerAddress, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANEWAY_REDIS_URL", "redis://127.0.0.1:1/0")
-    app = make_app(topology)
+    app = with_tasks(make_app(topology))
     told: list[Any] = []
     app.facts.listen(told.append)
     assert not call(app, "unique.done", str(file), queue="high").is_duplicate
