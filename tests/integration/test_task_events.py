@@ -128,7 +128,10 @@ def without_repeats(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Celery 5.7 reports one hard time limit twice, once from each of the pool's two hooks; the second
     comes when the killed process is missed, which on a busy machine nobody waits for here.
     """
-    return list({one["type"]: one for one in reversed(events)}.values())[::-1]
+    first: dict[str, dict[str, Any]] = {}
+    for one in events:
+        first.setdefault(one["type"], one)
+    return list(first.values())
 
 
 def events_of_everything(
