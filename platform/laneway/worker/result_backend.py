@@ -140,7 +140,7 @@ class PatientBackend(BaseKeyValueStoreBackend):
             state: str = super().get_state(task_id)
         except Exception as error:
             if self._failing and (is_away(error) or isinstance(error, BackendGetMetaError)):
-                return states.PENDING
+                return str(states.PENDING)
             raise
         return state
 
