@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -114,6 +115,30 @@ def test_of_one_job_the_last_result_is_written_and_before_its_part_of_a_chord(
     backend.away = False
     until(lambda: not late.waiting)
     assert backend.written == ["succeeded", "counted"]
+
+
+def test_a_result_that_comes_while_an_older_one_is_tried_takes_its_place(
+    make: Callable[..., LateResults], backend: Backend
+) -> None:
+    late = make()
+    tried, go_on = threading.Event(), threading.Event()
+
+    def old() -> None:
+        tried.set()
+        go_on.wait(10)
+        backend.asked += 1
+        if backend.asked == 1:
+            raise ConnectionError
+        backend.written.append("old")
+
+    late.add("a", None, Write("result", old))
+    assert tried.wait(10)
+    assert late.holds("a")
+    late.add("a", None, backend.write("new"))
+    assert late.waiting == 2
+    go_on.set()
+    until(lambda: not late.waiting)
+    assert backend.written == ["new"]
 
 
 def test_one_that_is_refused_does_not_hold_up_the_others(

@@ -13,7 +13,7 @@ from kombu.exceptions import EncodeError
 from redis.exceptions import ConnectionError as Away
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
-from laneway import Laneway
+from laneway import Laneway, late_results
 from laneway.late_results import LateResults
 from laneway.policy import load_policy
 from laneway.worker import result_backend
@@ -161,11 +161,16 @@ def test_a_failure_keeps_its_error(app: Laneway) -> None:
     assert result.traceback == "where"
 
 
-def test_a_later_end_is_not_overtaken_by_an_earlier_one(app: Laneway) -> None:
+def test_a_later_end_is_not_overtaken_by_an_earlier_one(
+    app: Laneway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A job that failed was replayed, and its worker is the same."""
+    monkeypatch.setattr(late_results, "_AWAY", 0.0)
+    app.late_results = app.backend._late = LateResults(lambda *_: None, first_pause=0.5)
     Memory.error = Away("gone")
     app.backend.mark_as_failure("a", ValueError("first"), None, request())
     Memory.error = None
+    assert not app.late_results.is_away()
     app.backend.mark_as_failure("a", ValueError("second"), None, request())
     until(lambda: not waits(app))
     assert app.AsyncResult("a").result.args == ("second",)
