@@ -21,48 +21,17 @@ from laneway.deadletter.state import STATES
 from laneway.deadletter.stream import StreamReader
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 from support.cli import LANEWAY
-from support.letters import letter, post_many
+from support.letters import letter, post_many, states
 from support.topology import apply_policy
 from support.workers import environment, make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from laneway import Laneway
     from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
-
-ANY = Selection(states=STATES)
-
-
-@pytest.fixture
-def app(address: BrokerAddress) -> Laneway:
-    """A producer where the streams stand and are empty."""
-    apply_policy(address)
-    return make_app(address)
-
-
-@pytest.fixture
-def letters(app: Laneway, tmp_path: Path) -> Iterator[DeadLetters]:
-    with DeadLetters(app, folder=tmp_path / "index") as made:
-        yield made
-
-
-def jobs(app: Laneway, queue: str = "default", vhost: Any = "jobs") -> list[Any]:
-    """The messages in a queue, which is empty afterwards."""
-    found = []
-    with kombu.Connection(app.address.kombu_urls(vhost)) as connection:
-        channel = connection.default_channel
-        while message := channel.basic_get(queue, no_ack=True):
-            found.append(message)
-    return found
-
-
-def states(letters: DeadLetters) -> dict[str, str]:
-    return {one.id: one.state for one in letters.list(ANY, limit=10_000).letters}
-
 
 # Reading
 
