@@ -1,7 +1,7 @@
 """From Celery's signals to Sentry: what the code of jobs raised for good, where it ran.
 
-All other ends are reported by whoever writes the letter (``laneway.worker.letters``). Connected only
-where a DSN is set.
+All other ends are reported by whoever writes the letter (``laneway.worker.letters``). Connected
+only where a DSN is set.
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ def start(
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
-            signals.task_prerun.connect(
-                lambda **_: keep_quiet(), weak=False, dispatch_uid=_UID
-            )
+            signals.task_prerun.connect(lambda **_: keep_quiet(), weak=False, dispatch_uid=_UID)
         return
     reporter.install()
     raised = _Raised(app, queue, worker, reporter, began, direct=direct)
