@@ -76,6 +76,9 @@ class Laneway(PublishingApp):
         self.retry_budget: RetryBudget | None = None
         #: Results that wait for their backend; None in a producer.
         self.late_results: LateResults | None = None
+        #: What reports failures to Sentry (:class:`laneway.sentry.reporter.Reporter`, which stands
+        #: above this module); None where no DSN is set, and in a producer.
+        self.reporter: Any = None
         self._settings_error: SettingsError | None = None
         super().__init__(
             main,

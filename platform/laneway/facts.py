@@ -23,6 +23,7 @@ kind                    told when (and by whom)
 ``discarded``           somebody discarded a dead letter; ``letter`` is set
 ``reported``            a failure becomes an event of its own in Sentry; ``cause`` is set
 ``report_held``         a failure is held back, and counted on a later event of its ``cause``
+``report_lost``         an event was not sent; ``reason`` is the SDK's word for why
 ``worker_ready``        a worker consumes its queue
 ``worker_stopped``      a worker left
 ``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
@@ -66,6 +67,7 @@ FactKind = Literal[
     "discarded",
     "reported",
     "report_held",
+    "report_lost",
     "worker_ready",
     "worker_stopped",
     "paused",

@@ -25,7 +25,8 @@ def loaded() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["asyncio", "httpx", "rich", "redis", "prometheus_client", "pygments"]
+    "module",
+    ["asyncio", "httpx", "rich", "redis", "prometheus_client", "pygments", "sentry_sdk"],
 )
 def test_a_worker_does_not_load(loaded: set[str], module: str) -> None:
     assert module not in loaded
