@@ -11,6 +11,7 @@ import amqp
 import pytest
 from amqp.exceptions import ConnectionForced
 
+from laneway.deliveries import METHOD
 from laneway.worker.direct import frames
 from laneway.worker.direct.intake import Intake
 from laneway.worker.direct.slots import Slots
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from laneway.worker.direct.slots import Slot
 
 #: A frame of channel 0, which only py-amqp understands.
-FOREIGN = pack(">BHI", frames.METHOD, 0, 0) + b"\xce"
+FOREIGN = pack(">BHI", METHOD, 0, 0) + b"\xce"
 
 
 class Channel(amqp.Channel):
