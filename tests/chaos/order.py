@@ -61,10 +61,10 @@ def try_order(stage: Stage, seed: int) -> list[Order]:
     orders = []
     numbers = itertools.count(_PRODUCER)
     for worker in stage.system.order_workers:
-        for _ in range(_TRIES):
-            order = _try(stage, worker.name, seed, next(numbers))
-            if order.is_judged:
-                break
+        order = _try(stage, worker.name, seed, next(numbers))
+        for _ in range(_TRIES - 1):
+            if not order.is_judged:
+                order = _try(stage, worker.name, seed, next(numbers))
         orders.append(order)
     return orders
 
