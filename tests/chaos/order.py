@@ -63,9 +63,8 @@ def try_order(stage: Stage, seed: int) -> list[Order]:
     for worker in stage.system.order_workers:
         order = _try(stage, worker.name, seed, next(numbers))
         for _ in range(_TRIES - 1):
-            if order.is_judged:
-                break
-            order = _try(stage, worker.name, seed, next(numbers))
+            if not order.is_judged:
+                order = _try(stage, worker.name, seed, next(numbers))
         orders.append(order)
     return orders
 
