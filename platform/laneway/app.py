@@ -116,6 +116,7 @@ class Laneway(PublishingApp):
             None if os.environ.get("LANEWAY_BROKER_URL") else given,
             vhost_prefix=self._vhost_prefix,
         )
+        self.loader.override_backends = {**settings.BACKENDS, **self.loader.override_backends}
         if backend := os.environ.get("LANEWAY_RESULT_BACKEND"):
             conf.result_backend = backend
         self._apply_profile(conf)

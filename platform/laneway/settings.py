@@ -78,6 +78,13 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "redis_socket_connect_timeout": 2.0,
 }
 
+#: Result backends by Celery's names of them, unless the project has its own.
+BACKENDS: Final[Mapping[str, str]] = {
+    "redis": "laneway.redis_results:JobRedisBackend",
+    "rediss": "laneway.redis_results:JobRedisBackend",
+    "sentinel": "laneway.redis_results:JobSentinelBackend",
+}
+
 #: Settings that would have no effect, each with what decides instead.
 DECIDED_ELSEWHERE: Final[Mapping[str, str]] = {
     "worker_concurrency": "concurrency of each file in queues/",

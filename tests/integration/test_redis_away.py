@@ -188,6 +188,24 @@ def test_who_leaves_meanwhile_leaves_in_time_and_says_what_is_lost(
     assert depth(topology, "low") == depth(topology, DEAD_INBOX) == 0
 
 
+@pytest.mark.parametrize("outage", [killed, paused])
+def test_a_service_publishes_meanwhile(
+    topology: BrokerAddress, redis: PrivateRedis, outage: Outage
+) -> None:
+    app = make_app(topology, redis.url)
+    with worker_of(topology, redis, "direct") as worker:
+        with outage(redis):
+            began = time.monotonic()
+            sent = [
+                app.send_task("plain.add", (1, 1), queue="low"),
+                app.send_task("plain.add", (1, 1), queue="low", countdown=1),
+                app.signature("plain.add", (1, 1), queue="low").apply_async(),
+            ]
+            assert time.monotonic() - began < 5
+            worker.wait_for("succeeded", len(sent), timeout=BRIEF)
+        assert [one.get(timeout=PATIENCE) for one in sent] == [2] * len(sent)
+
+
 @pytest.mark.parametrize("pool", ["prefork", "direct"])
 def test_the_end_of_a_job_that_was_stopped_is_stored_later(
     topology: BrokerAddress, redis: PrivateRedis, pool: str

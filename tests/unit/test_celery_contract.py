@@ -28,6 +28,7 @@ from celery.app.amqp import AMQP
 from celery.app.backends import BACKEND_ALIASES
 from celery.app.task import Context
 from celery.apps.worker import Worker
+from celery.backends.asynchronous import AsyncBackendMixin
 from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend
 from celery.utils.quorum_queues import detect_quorum_queues
@@ -43,6 +44,7 @@ from laneway import Laneway, celery_command, frames, settings
 from laneway.late_results import LateResults
 from laneway.policy import load_policy
 from laneway.producer import _Composer
+from laneway.redis_results import JobRedisBackend
 from laneway.task import JobTask
 from laneway.worker.consumer import JobConsumer
 from laneway.worker.job_worker import _BACKENDS, JobWorker
@@ -583,16 +585,31 @@ def test_most_backends_need_nothing_of_the_producer() -> None:
 def test_a_worker_gets_a_result_backend_of_its_own() -> None:
     """Redis away would end processes, and make dead letters of finished work."""
     app = make(backend="redis://127.0.0.1:1/0")
-    assert type(app.backend) is RedisBackend
+    assert type(app.backend) is JobRedisBackend
     app.late_results = LateResults(lambda *_: None)
-    app.loader.override_backends = dict(_BACKENDS)
+    app.loader.override_backends = {
+        name: _BACKENDS[place] for name, place in app.loader.override_backends.items()
+    }
     app._backend = app._get_backend()
     with ThreadPoolExecutor(1) as threads:
         kinds = [type(app.backend), threads.submit(lambda: type(app.backend)).result()]
     assert kinds == [PatientRedisBackend] * 2
-    assert set(_BACKENDS) == {
+    assert set(settings.BACKENDS) == {
         name for name, place in BACKEND_ALIASES.items() if place.startswith("celery.backends.redis")
     }
+
+
+def test_a_publish_does_not_need_redis() -> None:
+    """A call would take 20 seconds while Redis is away, and publish nothing."""
+    backend = make(backend="redis://127.0.0.1:1/0").backend
+    began = time.monotonic()
+    assert backend.on_task_call(None, "1") == {}
+    assert time.monotonic() - began < 1
+    # Whoever wants the result listens then.
+    assert "self.result_consumer.consume_from(" in inspect.getsource(
+        AsyncBackendMixin._add_pending_result
+    )
+    assert "self._add_pending_result(" in inspect.getsource(AsyncBackendMixin.add_pending_result)
 
 
 def test_how_often_redis_is_tried_can_be_said_for_one_write() -> None:

@@ -22,9 +22,6 @@ _OF_RESULTS: Final = (
     *("elasticsearch_", "dynamodb_", "s3_", "azureblockblob_", "gcs_", "cosmosdbsql_", "cache_"),
     "override_backends",
 )
-#: Seconds that the result backend may take to connect and to answer, unless the settings say so.
-_CONNECT_TIMEOUT: Final = 2.0
-_ANSWER_TIMEOUT: Final = 5.0
 
 
 class _NoTasks(TaskRegistry):
@@ -58,9 +55,6 @@ class ControlApp(Laneway):
             **conf.result_backend_transport_options,
             "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0},
         }
-        conf.redis_socket_connect_timeout = conf.redis_socket_connect_timeout or _CONNECT_TIMEOUT
-        if not conf.value_set_for("redis_socket_timeout"):
-            conf.redis_socket_timeout = _ANSWER_TIMEOUT
         return conf
 
 

@@ -29,11 +29,12 @@ _SPARE: Final = 64
 _LAST_LETTERS: Final = 10.0
 #: Seconds that results which could not be stored yet get when their process ends.
 _LAST_RESULTS: Final = 5.0
-#: The result backend of a worker, by Celery's names of what it stands for.
+#: The result backend of a worker, by that of a service.
 _BACKENDS: Final = {
-    "redis": "laneway.worker.result_backend:PatientRedisBackend",
-    "rediss": "laneway.worker.result_backend:PatientRedisBackend",
-    "sentinel": "laneway.worker.result_backend:PatientSentinelBackend",
+    "laneway.redis_results:JobRedisBackend": "laneway.worker.result_backend:PatientRedisBackend",
+    "laneway.redis_results:JobSentinelBackend": (
+        "laneway.worker.result_backend:PatientSentinelBackend"
+    ),
 }
 _UID: Final = "laneway.tally"
 _LATE_UID: Final = "laneway.late_results"
@@ -110,7 +111,9 @@ class JobWorker(Worker):
         late = self.app.late_results = LateResults(self._tell_lost)
         loader = self.app.loader
         # A project's own backends stay.
-        loader.override_backends = {**_BACKENDS, **loader.override_backends}
+        loader.override_backends = {
+            name: _BACKENDS.get(place, place) for name, place in loader.override_backends.items()
+        }
         if self.app._backend is not None:  # noqa: SLF001 (see test_celery_contract.py)
             self.app._backend = self.app._get_backend()  # noqa: SLF001 (the same)
         signals.worker_process_shutdown.disconnect(dispatch_uid=_LATE_UID)

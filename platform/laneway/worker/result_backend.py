@@ -17,11 +17,11 @@ from celery import states
 from celery._state import _task_stack
 from celery.app.task import Context
 from celery.backends.base import BaseKeyValueStoreBackend
-from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import BackendGetMetaError, SoftTimeLimitExceeded
 from redis.exceptions import DataError, RedisError
 
 from laneway.late_results import Write
+from laneway.redis_results import JobRedisBackend, JobSentinelBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,11 +227,11 @@ class PatientBackend(BaseKeyValueStoreBackend):
             self._late.lost(_task_of(request), request.id, words)
 
 
-class PatientRedisBackend(PatientBackend, RedisBackend):
+class PatientRedisBackend(PatientBackend, JobRedisBackend):
     """Celery's backend for Redis."""
 
 
-class PatientSentinelBackend(PatientBackend, SentinelBackend):
+class PatientSentinelBackend(PatientBackend, JobSentinelBackend):
     """Celery's backend for Redis behind Sentinel."""
 
 
