@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from laneway import marked, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
@@ -25,6 +25,9 @@ from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
 from laneway.publishing import PublishingApp
 from laneway.result import JobResult
 from laneway.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from laneway.late_results import LateResults
 
 __all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
 
@@ -71,6 +74,8 @@ class Laneway(PublishingApp):
         self.serving: str | None = None
         #: What retries of the queue served may cost; None in a producer.
         self.retry_budget: RetryBudget | None = None
+        #: Results that wait for their backend; None in a producer.
+        self.late_results: LateResults | None = None
         #: What reports failures to Sentry (:class:`laneway.sentry.reporter.Reporter`, which stands
         #: above this module); None where no DSN is set, and in a producer.
         self.reporter: Any = None

@@ -6,7 +6,6 @@ as there are connections, for more would only wait for one.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import os
@@ -35,6 +34,9 @@ class Aside:
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Run it in a thread, with the caller's context variables, and wait without blocking."""
+        # Whoever calls this has loaded it; workers and commands have no use for it.
+        import asyncio  # noqa: PLC0415
+
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor(), context.run, function)

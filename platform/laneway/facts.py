@@ -14,6 +14,8 @@ kind                    told when (and by whom)
 ``failed``              the job failed for good; ``error_type``, ``reason``, ``runtime`` are set
 ``rejected``            the task rejected or ignored its job, or the job was revoked or expired
 ``quarantined``         a message that no task could be made of was put aside
+``result_lost``         the job ended, and its result or its part of a chord could not be stored;
+                        ``reason`` is set
 ``dead_lettered``       a letter of the job stands in the stream (worker or keeper); ``letter``,
                         ``cause`` and ``outcome`` are set
 ``replayed``            a dead letter's job was published again; ``letter`` is set
@@ -58,6 +60,7 @@ FactKind = Literal[
     "failed",
     "rejected",
     "quarantined",
+    "result_lost",
     "dead_lettered",
     "replayed",
     "resolved",

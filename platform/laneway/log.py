@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: The logger of facts.
 facts_log: Final = logging.getLogger("laneway.job")
 
-_ERRORS: Final = frozenset({"failed", "quarantined", "refused"})
+_ERRORS: Final = frozenset({"failed", "quarantined", "refused", "result_lost"})
 _WARNINGS: Final = frozenset({"retried", "rejected", "report_lost", "topology_drift", "unguarded"})
 _QUIET: Final = frozenset(
     {"received", "started", "published", "deduplicated", "reported", "report_held"}

@@ -73,6 +73,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "broker_heartbeat": 30,
     "timezone": "UTC",
     "result_extended": False,
+    # Seconds. Celery waits for a Redis that is not there for two minutes, with the job unfinished.
+    "redis_socket_timeout": 2.0,
+    "redis_socket_connect_timeout": 2.0,
 }
 
 #: Settings that would have no effect, each with what decides instead.

@@ -187,6 +187,18 @@ def test_it_runs_jobs_and_ends_without_a_trace(
     assert bare("queues").status == 3, "nobody finds it any more"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_very_moment_when_it_is_ready(
+    up: Callable[..., Up], number: signal.Signals
+) -> None:
+    """Who sees that it is ready may end it: the view need not have begun."""
+    running = up("--queue", "low")
+    running.wait_for("workers are ready")
+    (run,) = (running.home / "runs").iterdir()
+    assert running.end(number) == 0
+    assert_nothing_is_left(running, run.name)
+
+
 @pytest.mark.alone
 def test_it_is_up_within_15_seconds(up: Callable[..., Up]) -> None:
     began = time.monotonic()

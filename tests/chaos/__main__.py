@@ -87,7 +87,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=None, help="instead of as many as fit")
     parser.add_argument("--gap", type=float, default=4.0, help="seconds of peace before each")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1)
-    parser.add_argument("--patience", type=float, default=240.0, help="seconds to come to rest")
+    parser.add_argument(
+        "--patience", type=float, default=120.0, help="seconds without news in the end"
+    )
     parser.add_argument("--only", nargs="*", default=(), help="only these kinds of faults")
     parser.add_argument("--system", nargs="*", choices=tuple(SYSTEMS), help="default: laneway")
     parser.add_argument("--json", type=Path, help="write the whole report here")

@@ -10,7 +10,7 @@ from rich.table import Table
 from chaos.order import HELD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chaos.run import Result
 
@@ -72,8 +72,11 @@ def lines(result: Result) -> list[str]:
     said = [
         f"after a kill, {order.pool}: {order.late} of {order.after} jobs started before a more "
         f"urgent one (at most {HELD[order.pool]} may)"
+        + ("" if order.is_judged else "; not judged, the kill came too late")
         for order in result.orders
     ]
+    if not result.came_to_rest:
+        said.append(f"did not come to rest: {_still(result.still)}")
     said += [f"lost: {job}" for job in result.account.lost_jobs]
     said += [f"trouble with a fault: {done}" for done in result.done if done.trouble]
     said += [
@@ -85,3 +88,9 @@ def lines(result: Result) -> list[str]:
     ]
     said += list(result.problems)
     return said
+
+
+def _still(waiting: Mapping[str, int] | None) -> str:
+    if waiting is None:
+        return "the broker did not say what waits"
+    return ", ".join(f"{count} in {queue}" for queue, count in waiting.items()) or "nothing waits"

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 #: Producers of a run.
 PRODUCERS: Final = 2
-#: Seconds that workers get to come up, and declare what their system needs, before the producers;
-#: and these before the first fault.
-_WORKERS_UP: Final = 6.0
+#: Seconds that workers get to come up, and declare what their system needs, before the producers.
+_WORKERS_UP: Final = 90.0
+#: Seconds of the producers before the first fault.
 _PRODUCERS_UP: Final = 3.0
-#: Seconds of silence after which a run has ended, and after how many it is given up.
+#: Seconds of silence after which a run has ended, and of standstill after which it is given up.
 _QUIET: Final = 3.0
-_PATIENCE: Final = 240.0
+_PATIENCE: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class Settings:
     nodes: int = 1
     #: Whether the order after a crash is tried when the faults are over.
     order: bool = True
-    #: Seconds that the run may go on after its faults.
+    #: Seconds without a new record in the ledger after which the run is given up; with new ones,
+    #: :data:`chaos.stage.LONGEST` times as many.
     patience: float = _PATIENCE
 
 
@@ -69,6 +70,8 @@ class Result:
     standstills: dict[int, float]
     #: Whether everything had come to rest when it was counted.
     came_to_rest: bool
+    #: What still waited or ran otherwise: messages by queue; None if nobody knew.
+    still: dict[str, int] | None
     seconds: float
     #: What producers were told, by its first words, and how often.
     refusals: dict[str, int]
@@ -98,7 +101,7 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
     """
     began = time.monotonic()
     with Stage(run, system, settings.nodes) as stage:
-        time.sleep(_WORKERS_UP)
+        problems = [] if stage.are_consumed(_WORKERS_UP) else ["not all workers came up"]
         producers = _producers(stage, settings)
         time.sleep(_PRODUCERS_UP)
         faults = Faults(stage)
@@ -106,12 +109,12 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
         for fault in settings.faults:
             done.append(faults.carry_out(fault))
             say(_words(done[-1]))
-        problems = _end_producers(producers, settings, say)
+        problems += _end_producers(producers, settings, say)
         say("waiting until nothing waits any more")
         at_rest = stage.is_quiet(_QUIET, settings.patience)
+        still = {} if at_rest else stage.waiting()
         orders = try_order(stage, settings.seed) if settings.order else []
-        for name in stage.workers.names:
-            stage.workers.stop(name)
+        stage.workers.stop(*stage.workers.names)
         queued, dead = take_everything(stage)
         entries = list(read(stage.ledger))
         load_until = _load_until(entries)
@@ -125,6 +128,7 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
                 one.number: standstill(one, _ends(entries, one), load_until) for one in done
             },
             came_to_rest=at_rest,
+            still=still,
             seconds=time.monotonic() - began,
             refusals=_refusals(stage),
             failures=_failures(stage),
@@ -224,6 +228,7 @@ def document(result: Result) -> dict[str, Any]:
         "seed": result.settings.seed,
         "seconds": round(result.seconds, 1),
         "came_to_rest": result.came_to_rest,
+        "still": result.still,
         "red": result.is_red,
         "problems": list(result.problems),
         "account": asdict(result.account),

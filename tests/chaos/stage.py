@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _TESTS: Final = ROOT / "tests"
 _PREFIX: Final = "chaos-"
+#: Times its patience that a run waits while there is still something new.
+LONGEST: Final = 4
 #: Seconds that one publish of Laneway's may take.
 DEADLINE: Final = 5
 _QUEUE_FILE: Final = """
@@ -50,6 +52,8 @@ concurrency = 2
 soft_time_limit = "20s"
 time_limit = "40s"
 grace_period = "5s"
+# (Handed back for 1 + 2 + 4 s: a run waits until nothing waits any more.)
+unknown_task_grace = "10s"
 """
 
 
@@ -190,33 +194,55 @@ class Stage:
         assert last is not None
         raise last
 
-    def waiting(self) -> int:
-        """Messages that wait or run, anywhere but among the dead letters; -1 if nobody knows."""
+    def waiting(self) -> dict[str, int] | None:
+        """Messages that wait or run, by queue, but for dead letters; None if nobody knows."""
         try:
             with self.management() as management:
                 entries = management.queue_entries(self.vhost)
         except BrokerError:
-            return -1
-        counts = [entry.get("messages", -1) for entry in entries if not is_dead(entry["name"])]
-        return -1 if -1 in counts else sum(counts)
+            return None
+        counts = {
+            entry["name"]: entry.get("messages", -1)
+            for entry in entries
+            if not is_dead(entry["name"])
+        }
+        return None if -1 in counts.values() else {name: n for name, n in counts.items() if n}
+
+    def are_consumed(self, seconds: float) -> bool:
+        """Wait until every queue has a consumer, at most so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with suppress(amqp.NotFound), self.channel() as channel:
+                asked = [channel.queue_declare(queue, passive=True) for queue in QUEUES]
+                if all(answer.consumer_count for answer in asked):
+                    return True
+            time.sleep(0.2)
+        return False
 
     def is_quiet(self, seconds: float, patience: float) -> bool:
         """Wait until nothing waits and nothing is written for some time.
 
         Args:
             seconds: that long.
-            patience: seconds after which it is given up.
+            patience: seconds without a new record after which it is given up; with new ones,
+                :data:`LONGEST` times as many.
         """
-        until = time.monotonic() + patience
-        before, since = -1, time.monotonic()
-        while time.monotonic() < until:
+        began = news = quiet = time.monotonic()
+        before = -1
+        while True:
+            at = time.monotonic()
             now = size(self.ledger)
-            if now != before or self.waiting() != 0:
-                before, since = now, time.monotonic()
-            elif time.monotonic() - since > seconds:
+            written, before = now != before, now
+            if written:
+                news = at
+            if written or self.waiting() != {}:
+                quiet = at
+            if at - quiet > seconds:
                 return True
+            # A busy machine is slow; what is stuck writes nothing. (Or the same for ever.)
+            if at - news > patience or at - began > LONGEST * patience:
+                return False
             time.sleep(0.5)
-        return False
 
     @contextmanager
     def channel(self) -> Iterator[Any]:

@@ -33,7 +33,7 @@ def test_nothing_is_lost(run_directory: RunDirectory) -> None:
     """One fault of each family: worker, broker, network, room, Redis."""
     kinds = ["kill-group", "kill-broker", "half-open", "full-queue", "redis-down"]
     faults = plan(1, len(kinds), kinds=kinds, gap=1.5)
-    settings = Settings(seed=1, jobs=2500, rate=100.0, faults=faults, patience=60.0)
+    settings = Settings(seed=1, jobs=2500, rate=100.0, faults=faults, patience=30.0)
 
     result = go(run_directory, SYSTEMS["laneway"], settings, print)
 

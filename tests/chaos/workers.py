@@ -109,14 +109,16 @@ class Workers:
             time.sleep(_LOOK)
         return True
 
-    def stop(self, name: str, seconds: float = 40.0) -> None:
-        """End a worker and leave it down: SIGTERM, and after some time a kill."""
-        self._wanted.discard(name)
-        self.signal(name, signal.SIGTERM)
+    def stop(self, *names: str, seconds: float = 40.0) -> None:
+        """End workers and leave them down: SIGTERM to all, and after some time a kill."""
+        self._wanted.difference_update(names)
+        for name in names:
+            self.signal(name, signal.SIGTERM)
         until = time.monotonic() + seconds
-        while self.pid(name) is not None and time.monotonic() < until:
-            time.sleep(_LOOK)
-        self.signal(name, signal.SIGKILL, group=True)
+        for name in names:
+            while self.pid(name) is not None and time.monotonic() < until:
+                time.sleep(_LOOK)
+            self.signal(name, signal.SIGKILL, group=True)
 
     def start(self, name: str) -> None:
         """Start one that was stopped."""

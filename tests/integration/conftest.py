@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import pytest
+from redis import Redis
 
 from laneway.broker.address import VHOST_KINDS, BrokerAddress, broker_address
 from laneway.broker.management import Management
 from laneway.broker.profile import Profile, profile_of
+from laneway.deadletter import DeadLetters
 from laneway.local import (
     InstallFailed,
     PrivateRabbitMQ,
@@ -30,10 +32,13 @@ from laneway.local.broker43 import is_installed as is_43_installed
 from support.outboxes import KINDS, Outboxes, TestOutbox
 from support.postgres import find_postgres
 from support.topology import apply_policy, purge_queues
-from support.workers import close_apps
+from support.workers import close_apps, make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from laneway import Laneway
 
 Series = Literal["3.10", "4.3"]
 
@@ -124,6 +129,14 @@ def redis(run_directory: RunDirectory) -> Iterator[PrivateRedis]:
         yield server
 
 
+@pytest.fixture
+def redis_client(redis: PrivateRedis) -> Iterator[Redis]:
+    """That Redis, empty, to look into."""
+    with Redis.from_url(redis.url) as client:
+        client.flushdb()
+        yield client
+
+
 @pytest.fixture(scope="session")
 def outboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outboxes]:
     """Databases for outboxes; PostgreSQL among them where it is installed."""
@@ -190,6 +203,20 @@ def topology(module_topology: BrokerAddress) -> BrokerAddress:
     """The same, with empty queues."""
     purge_queues(module_topology)
     return module_topology
+
+
+@pytest.fixture
+def app(address: BrokerAddress) -> Laneway:
+    """A producer of one test, where everything stands and is empty; many modules have their own."""
+    apply_policy(address)
+    return make_app(address)
+
+
+@pytest.fixture
+def letters(app: Laneway, tmp_path: Path) -> Iterator[DeadLetters]:
+    """Its dead letters, with an index of their own."""
+    with DeadLetters(app, folder=tmp_path / "index") as made:
+        yield made
 
 
 @pytest.fixture

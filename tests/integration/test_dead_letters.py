@@ -21,48 +21,17 @@ from laneway.deadletter.state import STATES
 from laneway.deadletter.stream import StreamReader
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 from support.cli import LANEWAY
-from support.letters import letter, post_many
+from support.letters import letter, post_many, states
 from support.topology import apply_policy
 from support.workers import environment, make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from laneway import Laneway
     from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
-
-ANY = Selection(states=STATES)
-
-
-@pytest.fixture
-def app(address: BrokerAddress) -> Laneway:
-    """A producer where the streams stand and are empty."""
-    apply_policy(address)
-    return make_app(address)
-
-
-@pytest.fixture
-def letters(app: Laneway, tmp_path: Path) -> Iterator[DeadLetters]:
-    with DeadLetters(app, folder=tmp_path / "index") as made:
-        yield made
-
-
-def jobs(app: Laneway, queue: str = "default", vhost: Any = "jobs") -> list[Any]:
-    """The messages in a queue, which is empty afterwards."""
-    found = []
-    with kombu.Connection(app.address.kombu_urls(vhost)) as connection:
-        channel = connection.default_channel
-        while message := channel.basic_get(queue, no_ack=True):
-            found.append(message)
-    return found
-
-
-def states(letters: DeadLetters) -> dict[str, str]:
-    return {one.id: one.state for one in letters.list(ANY, limit=10_000).letters}
-
 
 # Reading
 
@@ -180,8 +149,10 @@ def test_reading_takes_nothing_away(app: Laneway, letters: DeadLetters) -> None:
     with connection_to(app.address, "jobs") as connection:
         reader = StreamReader(connection)
         assert reader.first_offset(LETTER_STREAM) == 0
-        assert reader.last_offset(LETTER_STREAM) == 49
-        assert reader.last_offset(AUDIT_STREAM) is None
+        last = reader.last(LETTER_STREAM)
+        assert last is not None
+        assert last.offset == 49
+        assert reader.last(AUDIT_STREAM) is None
 
 
 def test_a_reader_comes_to_an_end_while_others_write(app: Laneway, letters: DeadLetters) -> None:
@@ -205,10 +176,11 @@ def test_a_reader_comes_to_an_end_while_others_write(app: Laneway, letters: Dead
     assert letters.count() == written
     with connection_to(app.address, "jobs") as connection:
         reader = StreamReader(connection)
-        last = reader.last_offset(LETTER_STREAM)
-        assert last == written - 1
-        offsets = [one.offset for some in reader.entries(LETTER_STREAM, 0, last) for one in some]
-    assert offsets == list(range(written))
+        last = reader.last(LETTER_STREAM)
+        assert last is not None
+        found = [one for some in reader.entries(LETTER_STREAM, 0, last.offset) for one in some]
+    assert [one.offset for one in found] == list(range(written))
+    assert found[-1] == last
 
 
 def test_large_letters_are_read_whole(app: Laneway, letters: DeadLetters) -> None:
@@ -252,9 +224,9 @@ def test_discarded_letters_are_no_longer_open(app: Laneway, letters: DeadLetters
     )  # fmt: skip
     with connection_to(app.address, "jobs") as connection:
         reader = StreamReader(connection)
-        last = reader.last_offset(AUDIT_STREAM)
+        last = reader.last(AUDIT_STREAM)
         assert last is not None
-        entries = [one for some in reader.entries(AUDIT_STREAM, 0, last) for one in some]
+        entries = [one for some in reader.entries(AUDIT_STREAM, 0, last.offset) for one in some]
     assert sum(len(entry.body) for entry in entries) < 10_000, "ranges say it shorter"
 
 
@@ -272,7 +244,9 @@ def test_open_letters_are_written_again_before_they_are_forgotten(
     assert [event.verb for event in found.history] == ["renewed"]
     assert found.letter == letter("old", at=found.letter.at)
     with connection_to(app.address, "jobs") as connection:
-        assert StreamReader(connection).last_offset(LETTER_STREAM) == 3
+        last = StreamReader(connection).last(LETTER_STREAM)
+        assert last is not None
+        assert last.offset == 3
 
 
 # Two who look

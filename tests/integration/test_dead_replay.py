@@ -10,53 +10,25 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import kombu
 import pytest
 
 import laneway
 from laneway.broker.management import Management
 from laneway.deadletter import DeadLetters, Edit, ReplayOptions, Selection
 from laneway.deadletter.lock import Lock
-from laneway.deadletter.state import STATES, new_job_id
-from support.brokers import depth, room_for
+from laneway.deadletter.state import new_job_id
+from support.brokers import depth, jobs, room_for
 from support.cli import LANEWAY
-from support.letters import PlayedWorker, letter, post_many
-from support.topology import apply_policy
-from support.workers import environment, make_app
+from support.letters import PlayedWorker, letter, post_many, states
+from support.workers import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from laneway import Laneway
-    from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
-
-ANY = Selection(states=STATES)
-
-
-@pytest.fixture
-def app(address: BrokerAddress) -> Laneway:
-    """A producer where the streams stand and are empty."""
-    apply_policy(address)
-    return make_app(address)
-
-
-@pytest.fixture
-def letters(app: Laneway, tmp_path: Path) -> Iterator[DeadLetters]:
-    with DeadLetters(app, folder=tmp_path / "index") as made:
-        yield made
-
-
-def jobs(app: Laneway, queue: str = "default", vhost: Any = "jobs") -> list[Any]:
-    """The messages in a queue, which is empty afterwards."""
-    found = []
-    with kombu.Connection(app.address.kombu_urls(vhost)) as connection:
-        channel = connection.default_channel
-        while message := channel.basic_get(queue, no_ack=True):
-            found.append(message)
-    return found
 
 
 def retried(act: Callable[[], Any]) -> Any:
@@ -68,10 +40,6 @@ def retried(act: Callable[[], Any]) -> Any:
         except laneway.LettersLocked:
             assert time.monotonic() < until
             time.sleep(0.1)
-
-
-def states(letters: DeadLetters) -> dict[str, str]:
-    return {one.id: one.state for one in letters.list(ANY, limit=10_000).letters}
 
 
 # Replaying

@@ -11,7 +11,7 @@ import pytest
 
 from laneway.frames import Publish, publish_method
 from support.brokers import depth
-from support.posted import letters
+from support.letter_stream import letters
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.frames import Publish, publish_method
 from support.brokers import depth
-from support.posted import entries, letters
+from support.letter_stream import entries, letters
 from support.topology import apply_policy
 from support.workers import WorkerProcess, environment, make_app
 

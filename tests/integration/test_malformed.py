@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from laneway.frames import Publish, publish_method
 from support.brokers import depth
+from support.letter_stream import letters
 from support.malformed import Malformed, is_quarantined, messages
-from support.posted import letters
 from support.tasks import app as known
 from support.topology import apply_policy
 from support.workers import WorkerProcess, environment, make_app

@@ -16,8 +16,8 @@ from redis import Redis
 from laneway.topology import JOBS_EXCHANGE
 from support import once_tasks
 from support.brokers import depth
+from support.letter_stream import posted_now as of_workers
 from support.once_tasks import noted
-from support.posted import posted_now as of_workers
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
 

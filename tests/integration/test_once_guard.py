@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry
-from redis import Redis
 
 from laneway import Laneway, Once
 from laneway.broker import broker_address
@@ -23,6 +22,8 @@ from support.workers import make_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from redis import Redis
+
     from laneway.local import PrivateRedis
 
 pytestmark = pytest.mark.integration
@@ -33,22 +34,14 @@ NOWHERE = broker_address("amqp://nobody:here@127.0.0.1:1", vhost_prefix="guard-"
 
 
 @pytest.fixture
-def client(redis: PrivateRedis) -> Iterator[Redis]:
-    client = Redis.from_url(redis.url)
-    client.flushdb()
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def marks(redis: PrivateRedis, client: Redis) -> Iterator[Marks]:
+def marks(redis: PrivateRedis, redis_client: Redis) -> Iterator[Marks]:
     marks = Marks(redis.url, "guard-")
     yield marks
     marks.close()
 
 
 @pytest.fixture
-def app(redis: PrivateRedis, client: Redis) -> Laneway:
+def app(redis: PrivateRedis, redis_client: Redis) -> Laneway:
     app = make_app(NOWHERE, redis.url, task_track_started=False)
     app.serve("low")
     app.put_off = []
@@ -101,7 +94,7 @@ def test_a_mark_is_one_processs_until_it_ends(marks: Marks) -> None:
     assert marks.take("k", "c", 30) is None
 
 
-def test_a_claim_is_ended_only_by_its_own_job(marks: Marks, client: Redis) -> None:
+def test_a_claim_is_ended_only_by_its_own_job(marks: Marks, redis_client: Redis) -> None:
     assert marks.claim("k", "1", 30) is None
     assert marks.claim("k", "2", 30) == "1"
     assert marks.claim("k", "1", 30) is None
@@ -109,10 +102,10 @@ def test_a_claim_is_ended_only_by_its_own_job(marks: Marks, client: Redis) -> No
     assert marks.claim("k", "2", 30) == "1"
     marks.resign("1")
     marks.resign("1")
-    assert client.keys() == []
+    assert redis_client.keys("guard-*") == []
     # A job that comes to its end after its claim, which another has by now.
     marks.claim("k", "1", 30)
-    client.delete("guard-laneway:k")
+    redis_client.delete("guard-laneway:k")
     assert marks.claim("k", "2", 30) is None
     marks.resign("1")
     assert marks.claim("k", "3", 30) == "2"
@@ -129,7 +122,7 @@ def test_a_redis_that_is_away_is_told_at_once() -> None:
 # -- leases --------------------------------------------------------------------------------------
 
 
-def test_a_lease_is_renewed_until_its_end(marks: Marks, client: Redis) -> None:
+def test_a_lease_is_renewed_until_its_end(marks: Marks, redis_client: Redis) -> None:
     renewal = Renewal(marks, tick=0.02)
     lease = Lease("k", "mine", 0.3)
     marks.take("k", "mine", 0.3)
@@ -137,7 +130,7 @@ def test_a_lease_is_renewed_until_its_end(marks: Marks, client: Redis) -> None:
     time.sleep(0.8)
     assert marks.take("k", "other", 1) is not None
     # A Redis that was restarted has forgotten it.
-    client.flushdb()
+    redis_client.flushdb()
     time.sleep(0.3)
     assert marks.take("k", "other", 1) is not None
     renewal.end(lease)
@@ -147,7 +140,7 @@ def test_a_lease_is_renewed_until_its_end(marks: Marks, client: Redis) -> None:
 
 
 def test_a_lease_that_another_has_is_lost(
-    marks: Marks, client: Redis, caplog: pytest.LogCaptureFixture
+    marks: Marks, redis_client: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     renewal = Renewal(marks, tick=0.02)
     lease = Lease("k", "mine", 0.15)
@@ -156,12 +149,13 @@ def test_a_lease_that_another_has_is_lost(
     time.sleep(0.4)
     assert lease.is_lost
     assert "the job may run twice" in caplog.text
-    assert client.get("guard-laneway:k") == b"other"
+    assert redis_client.get("guard-laneway:k") == b"other"
 
 
 def test_a_fork_renews_its_own_leases_only(marks: Marks) -> None:
     renewal = Renewal(marks, tick=0.02)
-    renewal.begin(Lease("parents", "p", 0.3))
+    own = Lease("parents", "p", 0.3)
+    renewal.begin(own)
     child = os.fork()
     if not child:
         lease = Lease("childs", "c", 0.3)
@@ -174,6 +168,8 @@ def test_a_fork_renews_its_own_leases_only(marks: Marks) -> None:
     time.sleep(0.4)
     assert marks.take("childs", "other", 1) is None, "its lease ended with it"
     assert marks.take("parents", "other", 1) is not None
+    # Else it would write into the Redis of every later test.
+    renewal.end(own)
 
 
 # -- the guard -----------------------------------------------------------------------------------
@@ -211,14 +207,14 @@ def test_what_follows_is_published_once_also_if_the_process_dies_before(
 
 @pytest.mark.parametrize("error", [ValueError("no"), Retry("again"), Reject("no")])
 def test_what_did_not_succeed_may_run_again_at_once(
-    app: Laneway, client: Redis, error: Exception
+    app: Laneway, redis_client: Redis, error: Exception
 ) -> None:
     def fail() -> None:
         raise error
 
     task, ran = counting(app, "1h", fail)
     run(task)
-    assert client.keys("*once*") == []
+    assert redis_client.keys("guard-*once*") == []
     run(task)
     assert len(ran) == 2
 
@@ -278,18 +274,20 @@ def test_jobs_of_one_key_get_what_the_first_returned(app: Laneway) -> None:
     assert [app.AsyncResult(one).result for one in "123"] == [42] * 3
 
 
-def test_what_is_too_large_to_keep_is_not_run_again_either(app: Laneway, client: Redis) -> None:
+def test_what_is_too_large_to_keep_is_not_run_again_either(
+    app: Laneway, redis_client: Redis
+) -> None:
     task, ran = counting(app, "1h", "x" * LARGEST_VALUE)
     run(task)
-    assert client.keys("*lease*") == []
+    assert redis_client.keys("guard-*lease*") == []
     run(task)
     assert len(ran) == 1
-    assert client.get("guard-laneway:once:1") == b"D1 "
+    assert redis_client.get("guard-laneway:once:1") == b"D1 "
     assert len(app.AsyncResult("1").result) == LARGEST_VALUE
 
 
 def test_nothing_of_a_secure_job_is_kept(
-    app: Laneway, client: Redis, monkeypatch: pytest.MonkeyPatch
+    app: Laneway, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.serve("secure")
     task, ran = counting(app, Once("1h", key=lambda amount: amount), 42)
@@ -300,8 +298,8 @@ def test_nothing_of_a_secure_job_is_kept(
     run(task, 100, task_id="2")
     run(task, 100, task_id="2")
     assert ran == [(100,)]
-    [key] = client.keys("*once*")
-    assert client.get(key) == b"D2 "
+    [key] = redis_client.keys("guard-*once*")
+    assert redis_client.get(key) == b"D2 "
 
 
 def test_without_redis_it_runs_and_says_so(app: Laneway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,20 +322,22 @@ def test_a_strict_job_waits_for_redis(app: Laneway) -> None:
     assert len(app.put_off) == 1
 
 
-def test_a_tasks_own_hook_is_called_before_the_end_is_noted(app: Laneway, client: Redis) -> None:
+def test_a_tasks_own_hook_is_called_before_the_end_is_noted(
+    app: Laneway, redis_client: Redis
+) -> None:
     seen: list[Any] = []
 
     class Own(app.Task):  # type: ignore[name-defined]
         abstract = True
 
         def on_success(self, retval: Any, task_id: Any, args: Any, kwargs: Any) -> None:
-            seen.append(client.get("guard-laneway:once:1"))
+            seen.append(redis_client.get("guard-laneway:once:1"))
             raise ValueError("its own")
 
     task, _ = counting(app, "1h", 42, base=Own)
     run(task)
     assert seen == [b"E1 42"]
-    assert client.get("guard-laneway:once:1") == b"D1 42"
+    assert redis_client.get("guard-laneway:once:1") == b"D1 42"
 
 
 @pytest.mark.parametrize("call", ["direct", "eager", "run"])

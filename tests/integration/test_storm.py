@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from redis import Redis
@@ -17,7 +19,8 @@ from laneway.local import start_redis
 from laneway.sentry.shared_bucket import BURST, DEADLINE, INTERVAL, RedisTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from laneway.local import PrivateRedis, RunDirectory
 
@@ -56,7 +59,7 @@ def taken(tokens: RedisTokens, cause: str, times: int) -> int:
 
 
 def test_a_bucket_holds_a_burst_and_gets_one_more_a_minute(
-    tokens: RedisTokens, client: Redis
+    tokens: RedisTokens, client: Any
 ) -> None:
     key = "storm-laneway:storm:a"
     assert taken(tokens, "a", BURST + 5) == BURST
@@ -71,7 +74,7 @@ def test_a_bucket_holds_a_burst_and_gets_one_more_a_minute(
 
 
 def test_a_clock_of_redis_that_was_set_back_holds_nothing_up(
-    tokens: RedisTokens, client: Redis
+    tokens: RedisTokens, client: Any
 ) -> None:
     key = "storm-laneway:storm:a"
     tokens.take("a")
@@ -81,74 +84,70 @@ def test_a_clock_of_redis_that_was_set_back_holds_nothing_up(
 
 
 class Failing:
-    """A process of ``support.storm_process``."""
+    """Processes of ``support.storm_process``; a context manager."""
 
-    def __init__(self, **told: object) -> None:
-        told = {"prefix": "storm-", "pause": 30.0, "causes": 1, "pace": 0.0, **told}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "support.storm_process", json.dumps(told)],
+    def __init__(self, folder: Path, **told: object) -> None:
+        told = {"pause": 30.0, "causes": 1, "pace": 0.0, **told}
+        told |= {"prefix": "storm-", "processes": PROCESSES, "failures": FAILURES // PROCESSES}
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "support.storm_process",
+                json.dumps({**told, "folder": f"{folder}"}),
+            ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
-    def begins(self) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "begun\n"
+    def __enter__(self) -> Self:
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "begun\n"
+        return self
 
-    def ends(self) -> tuple[list[tuple[str, int]], list[float]]:
-        """What its events stand for, by cause; and how long its longest calls took."""
-        output, _ = self.process.communicate(timeout=90)
-        assert self.process.returncode == 0
-        told = json.loads(output)
-        return [(cause, count) for cause, count in told["events"]], told["seconds"]
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
 
-
-@pytest.fixture
-def fail_in_all() -> Iterator[Callable[..., list[Failing]]]:
-    started: list[Failing] = []
-
-    def start(**told: object) -> list[Failing]:
-        failures = FAILURES // PROCESSES
-        started.extend(Failing(failures=failures, **told) for _ in range(PROCESSES))
-        for one in started:
-            one.begins()
-        return started
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-        one.process.wait()
+    def end(self) -> list[tuple[list[tuple[str, int]], list[float]]]:
+        """Of each process: what its events stand for by cause, and its longest calls in seconds."""
+        assert self._process.wait(90) == 0
+        told = [json.loads(file.read_text()) for file in self._folder.glob("*.json")]
+        assert len(told) == PROCESSES
+        return [([(cause, count) for cause, count in events], took) for events, took in told]
 
 
 def test_equal_failures_of_all_processes_are_few_events_that_count_them_all(
-    redis: PrivateRedis, client: Redis, fail_in_all: Callable[..., list[Failing]]
+    redis: PrivateRedis, client: Redis, tmp_path: Path
 ) -> None:
     assert client.flushdb()
-    processes = fail_in_all(url=redis.url)
-    events = [event for one in processes for event in one.ends()[0]]
+    with Failing(tmp_path, url=redis.url) as failing:
+        events = [event for events, _ in failing.end() for event in events]
     assert len(events) <= 50
     assert sum(count for _, count in events) == FAILURES
 
 
 @pytest.mark.alone
 def test_redis_is_paused_killed_and_comes_back_and_every_failure_is_counted(
-    mortal: PrivateRedis, fail_in_all: Callable[..., list[Failing]]
+    mortal: PrivateRedis, tmp_path: Path
 ) -> None:
     causes = 50
-    processes = fail_in_all(url=mortal.url, causes=causes, pace=0.003, pause=0.2)
-    time.sleep(0.8)
-    mortal.pause()
-    time.sleep(0.7)
-    mortal.resume()
-    time.sleep(0.7)
-    mortal.stop()
-    time.sleep(0.7)
-    mortal.begin()
+    with Failing(tmp_path, url=mortal.url, causes=causes, pace=0.004, pause=0.2) as failing:
+        time.sleep(1)
+        mortal.pause()
+        time.sleep(1)
+        mortal.resume()
+        time.sleep(1)
+        mortal.stop()
+        time.sleep(1)
+        mortal.begin()
+        told = failing.end()
     carried: Counter[str] = Counter()
-    for one in processes:
-        events, seconds = one.ends()
+    for events, seconds in told:
         for cause, count in events:
             carried[cause] += count
         # The longest are those that met a Redis that had just gone; the rest is the machine's.
@@ -156,5 +155,5 @@ def test_redis_is_paused_killed_and_comes_back_and_every_failure_is_counted(
         assert sum(1 for took in seconds if took > DEADLINE * 0.9) <= 10
     assert carried == {f"c{number}": FAILURES // causes for number in range(causes)}
     with Redis.from_url(mortal.url) as client:
-        # What began anew knows nothing of the time before: it was asked again.
+        # It knew nothing when it began anew: it was asked again.
         assert client.keys("storm-laneway:storm:*")

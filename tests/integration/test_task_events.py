@@ -122,6 +122,18 @@ def comparable(events: list[dict[str, Any]], pid: int) -> list[dict[str, Any]]:
     return found
 
 
+def without_repeats(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first event of each type.
+
+    Celery 5.7 reports one hard time limit twice, once from each of the pool's two hooks; the second
+    comes when the killed process is missed, which on a busy machine nobody waits for here.
+    """
+    first: dict[str, dict[str, Any]] = {}
+    for one in events:
+        first.setdefault(one["type"], one)
+    return list(first.values())
+
+
 def events_of_everything(
     app: Laneway, env: dict[str, str], address: BrokerAddress, pool: str
 ) -> dict[str, list[dict[str, Any]]]:
@@ -136,7 +148,11 @@ def events_of_everything(
                 "task-succeeded",
             ),
             "failed": (app.send_task("plain.fail", ("oh",), queue="low"), "task-failed"),
-            "retried": (app.send_task("plain.flaky", (1,), queue="low"), "task-succeeded"),
+            "retried": (
+                # Long enough for the parent to hear from its process before the broker delivers.
+                app.send_task("plain.flaky", (1, 3), queue="low"),
+                "task-succeeded",
+            ),
             "refused": (app.send_task("rough.reject", queue="low"), "task-rejected"),
             "ignored": (app.send_task("rough.ignore", queue="low"), "task-started"),
             "late": (
@@ -155,8 +171,6 @@ def events_of_everything(
         }
 
 
-# On 3.10 it failed on a busy machine, and nobody has looked into it yet.
-@pytest.mark.broker43
 def test_the_events_of_both_pools_are_the_same(
     app: Laneway, env: dict[str, str], topology: BrokerAddress
 ) -> None:
@@ -167,8 +181,7 @@ def test_the_events_of_both_pools_are_the_same(
         "task-succeeded",
     ]
     assert direct["succeeded"][0]["args"] == "(1, 2)"
-    # Celery 5.7 reports one hard time limit twice, once from each of the pool's two hooks.
-    del prefork["too long"][-1]
+    prefork["too long"] = without_repeats(prefork["too long"])
     for fate, expected in prefork.items():
         got = direct[fate]
         assert [one["type"] for one in got] == [one["type"] for one in expected], fate

@@ -13,7 +13,7 @@ from redis import Redis
 
 from laneway.errors import ClaimsUnreachable, OptionRefused, QueueFull
 from support.brokers import depth, room_for
-from support.once_tasks import noted
+from support.once_tasks import noted, with_tasks
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PATIENCE = 60
 
 @pytest.fixture
 def app(topology: BrokerAddress, redis: PrivateRedis) -> Laneway:
-    return make_app(topology, redis.url)
+    return with_tasks(make_app(topology, redis.url))
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_without_redis_a_call_is_published_and_a_strict_one_refused(
     topology: BrokerAddress, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANEWAY_REDIS_URL", "redis://127.0.0.1:1/0")
-    app = make_app(topology)
+    app = with_tasks(make_app(topology))
     told: list[Any] = []
     app.facts.listen(told.append)
     assert not call(app, "unique.done", str(file), queue="high").is_duplicate

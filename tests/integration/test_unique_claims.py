@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis import Redis
 
 from laneway import Laneway, Unique, taker
 from laneway.broker import broker_address
@@ -15,7 +14,7 @@ from laneway.marks import Marks
 from support.workers import make_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from redis import Redis
 
     from laneway.facts import FactKind
     from laneway.local import PrivateRedis
@@ -27,20 +26,12 @@ NOWHERE = broker_address("amqp://nobody:here@127.0.0.1:1", vhost_prefix="unique-
 
 
 @pytest.fixture
-def client(redis: PrivateRedis) -> Iterator[Redis]:
-    client = Redis.from_url(redis.url)
-    client.flushdb()
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def published() -> list[str]:
     return []
 
 
 @pytest.fixture
-def app(redis: PrivateRedis, client: Redis, published: list[str]) -> Laneway:
+def app(redis: PrivateRedis, redis_client: Redis, published: list[str]) -> Laneway:
     app = make_app(NOWHERE, redis.url)
 
     def send_task(*_: Any, task_id: str, **options: Any) -> Any:
@@ -115,13 +106,13 @@ def test_a_claim_ends_when_its_job_says_so(
 
 
 def test_only_what_was_certainly_refused_leaves_nothing(
-    app: Laneway, published: list[str], client: Redis
+    app: Laneway, published: list[str], redis_client: Redis
 ) -> None:
     task = make(app, "until-done")
     published.append("refuse")
     with pytest.raises(QueueFull):
         task.delay(1)
-    assert client.keys("*laneway*") == []
+    assert redis_client.keys("unique-*") == []
     published.append("lose")
     with pytest.raises(PublishTimeout):
         task.delay(1)
@@ -153,24 +144,24 @@ def test_whoever_is_waited_for_is_published(
 
 @pytest.mark.parametrize("unique", ["until-start", "until-done"])
 def test_a_retry_is_published_and_lasts_longer(
-    app: Laneway, published: list[str], client: Redis, unique: str
+    app: Laneway, published: list[str], redis_client: Redis, unique: str
 ) -> None:
     task = make(app, unique)
     first = task.delay(1)
-    [key] = client.keys("*laneway:unique*")
-    client.expire(key, 5)
+    [key] = redis_client.keys("unique-laneway:unique*")
+    redis_client.expire(key, 5)
     again = task.apply_async((1,), task_id=first.id, redelivered=False, retries=1)
     assert not again.is_duplicate
     assert published == [first.id] * 2
-    assert (client.ttl(key) > 5) == (unique == "until-done")
+    assert (redis_client.ttl(key) > 5) == (unique == "until-done")
 
 
 def test_a_retry_is_published_whoever_has_the_claim(
-    app: Laneway, published: list[str], client: Redis
+    app: Laneway, published: list[str], redis_client: Redis
 ) -> None:
     task = make(app, "until-done")
     first = task.delay(1)
-    client.delete(*client.keys("*laneway:unique*"))
+    redis_client.delete(*redis_client.keys("unique-laneway:unique*"))
     second = task.delay(1)
     again = task.apply_async((1,), task_id=first.id, redelivered=False, retries=1)
     assert (again.id, again.is_duplicate) == (first.id, False)
@@ -196,14 +187,16 @@ def test_in_a_batch_it_is_confirmed_on_its_own(app: Laneway, published: list[str
     assert told == list(enumerate(one.id for one in results))
 
 
-def test_a_claim_has_an_end_beyond_the_delay(app: Laneway, client: Redis) -> None:
+def test_a_claim_has_an_end_beyond_the_delay(app: Laneway, redis_client: Redis) -> None:
     task = make(app, Unique("until-done", longest="10s"))
     task.delay(1)
-    [key] = client.keys("*laneway:unique*")
-    assert 9 <= client.ttl(key) <= 10
+    [key] = redis_client.keys("unique-laneway:unique*")
+    assert 9 <= redis_client.ttl(key) <= 10
     task.apply_async((2,), countdown=100)
-    assert sorted(client.ttl(key) > 11 for key in client.keys("*laneway:unique*")) == [False, True]
-    assert all(client.ttl(key) > 0 for key in client.keys("*laneway*"))
+    assert sorted(
+        redis_client.ttl(key) > 11 for key in redis_client.keys("unique-laneway:unique*")
+    ) == [False, True]
+    assert all(redis_client.ttl(key) > 0 for key in redis_client.keys("unique-*"))
 
 
 def test_without_redis_it_is_published_unless_strict(app: Laneway, published: list[str]) -> None:
@@ -224,12 +217,12 @@ def test_without_redis_it_is_published_unless_strict(app: Laneway, published: li
 
 
 def test_what_a_key_is_made_of_cannot_be_seen(
-    app: Laneway, client: Redis, monkeypatch: pytest.MonkeyPatch
+    app: Laneway, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make(app, "until-done", "vault.unique")
     with pytest.raises(OptionRefused, match=SECRET):
         task.delay(1)
-    assert client.keys("*laneway*") == []
+    assert redis_client.keys("unique-*") == []
     monkeypatch.setenv(SECRET, "long and random")
     first = task.delay(1)
     assert task.delay(1).id == first.id

@@ -12,7 +12,7 @@ import pytest
 from laneway import pause
 from laneway.broker.management import Management
 from support.brokers import depth
-from support.posted import letters
+from support.letter_stream import letters
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:

@@ -14,6 +14,9 @@ from laneway.broker.management import Management
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from laneway import Laneway
+    from laneway.broker.address import VhostKind
+
 
 def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:
     """Jobs that wait in a queue."""
@@ -21,6 +24,16 @@ def depth(address: BrokerAddress, queue: str, kind: str = "jobs") -> int:
     with kombu.Connection(address.kombu_urls(kind), connect_timeout=3) as connection:  # type: ignore[arg-type]
         connection.ensure_connection(max_retries=5, interval_start=0)
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+
+
+def jobs(app: Laneway, queue: str = "default", vhost: VhostKind = "jobs") -> list[Any]:
+    """The messages in a queue, which is empty afterwards."""
+    found = []
+    with kombu.Connection(app.address.kombu_urls(vhost)) as connection:
+        channel: Any = connection.default_channel
+        while message := channel.basic_get(queue, no_ack=True):
+            found.append(message)
+    return found
 
 
 def elsewhere(address: BrokerAddress, **changes: object) -> BrokerAddress:

@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any, Self
 import amqp
 
 from laneway.connect import connection_to
-from laneway.deadletter import postbox
+from laneway.deadletter import Selection, postbox
 from laneway.deadletter.audit import Entry
 from laneway.deadletter.cause import cause_of
 from laneway.deadletter.letter import REPLAYS_HEADER, Letter, Original, letter_id
+from laneway.deadletter.state import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from laneway import Laneway
     from laneway.broker.address import VhostKind
+    from laneway.deadletter import DeadLetters
+
+
+#: All letters, whatever was done with them.
+ANY = Selection(states=STATES)
+
+
+def states(letters: DeadLetters) -> dict[str, str]:
+    """The state of each letter."""
+    return {one.id: one.state for one in letters.list(ANY, limit=10_000).letters}
 
 
 def properties(task_id: str, *, replays: int = 0, task: str = "plain.add", **more: Any) -> bytes:

@@ -5,17 +5,38 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from laneway import Once, Unique
 from support.tasks import app
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from laneway import Laneway
+
 __all__ = ["app"]
 
-# They are shared with every application of the process that imports this (Celery's default): the
-# tests call them by the application that they publish with.
-
 SHORT = Once("10m", lease="3s")
+
+_made: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+
+
+def task(**options: Any) -> Any:
+    """``app.task``, and later that of who asks for it; of no other application of the process."""
+
+    def make(code: Callable[..., Any]) -> Any:
+        _made.append((code, options))
+        return app.task(shared=False, **options)(code)
+
+    return make
+
+
+def with_tasks(other: Laneway) -> Laneway:
+    """An application that publishes these tasks by what they say of themselves."""
+    for code, options in _made:
+        other.task(shared=False, **options)(code)
+    return other
 
 
 def note(file: str, what: str) -> None:
@@ -29,7 +50,7 @@ def noted(file: Path, what: str) -> list[int]:
     return [int(pid) for done, pid in map(str.split, lines) if done == what]
 
 
-@app.task(name="once.work", once=SHORT)
+@task(name="once.work", once=SHORT)
 def work(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
@@ -37,18 +58,18 @@ def work(file: str, seconds: float = 0.0) -> str:
     return f"{os.getpid()}"
 
 
-@app.task(name="once.plain")
+@task(name="once.plain")
 def plain(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="once.next", once=SHORT)
+@task(name="once.next", once=SHORT)
 def next_step(value: str, file: str) -> str:
     note(file, "next")
     return value
 
 
-@app.task(name="once.order", once=Once("10m", lease="3s", key="order"))
+@task(name="once.order", once=Once("10m", lease="3s", key="order"))
 def order(order: int, file: str, seconds: float = 0.0) -> int:
     note(file, "start")
     time.sleep(seconds)
@@ -56,12 +77,12 @@ def order(order: int, file: str, seconds: float = 0.0) -> int:
     return order * 10
 
 
-@app.task(name="once.strict", once=Once("10m", lease="3s", strict=True))
+@task(name="once.strict", once=Once("10m", lease="3s", strict=True))
 def strict(file: str) -> None:
     note(file, "start")
 
 
-@app.task(
+@task(
     name="once.flaky", bind=True, once=SHORT, autoretry_for=(ConnectionError,), retry_backoff=False
 )
 def flaky(self: Any, file: str, failures: int) -> int:
@@ -72,7 +93,7 @@ def flaky(self: Any, file: str, failures: int) -> int:
     return int(self.request.retries)
 
 
-@app.task(name="once.die", once=SHORT)
+@task(name="once.die", once=SHORT)
 def die(file: str) -> None:
     note(file, "start")
     os._exit(9)
@@ -94,42 +115,42 @@ class Deadly:
         return self.file
 
 
-@app.task(name="once.gone", once=SHORT)
+@task(name="once.gone", once=SHORT)
 def gone(file: str) -> Any:
     """Returns; its process dies before the result is stored."""
     note(file, "end")
     return Deadly(file)
 
 
-@app.task(name="unique.start", unique="until-start")
+@task(name="unique.start", unique="until-start")
 def until_start(file: str, seconds: float = 0.0) -> None:
     note(file, "start")
     time.sleep(seconds)
 
 
-@app.task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
+@task(name="unique.done", unique=Unique("until-done", key="file", longest="10m"))
 def until_done(file: str, seconds: float = 0.0) -> str:
     note(file, "start")
     time.sleep(seconds)
     return file
 
 
-@app.task(name="unique.short", unique=Unique("until-done", longest="2s"))
+@task(name="unique.short", unique=Unique("until-done", longest="2s"))
 def short(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
+@task(name="unique.retried", bind=True, unique="until-done", max_retries=1)
 def retried(self: Any, file: str) -> None:
     note(file, "start")
     raise self.retry(countdown=1, exc=ConnectionError("busy"))
 
 
-@app.task(name="unique.strict", unique=Unique("until-done", strict=True))
+@task(name="unique.strict", unique=Unique("until-done", strict=True))
 def unique_strict(file: str) -> None:
     note(file, "start")
 
 
-@app.task(name="vault.unique", unique="until-done")
+@task(name="vault.unique", unique="until-done")
 def vault_unique(amount: int) -> int:
     return amount

@@ -10,7 +10,9 @@ import inspect
 import re
 import socket
 import struct
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import amqp
@@ -23,6 +25,7 @@ from celery import Celery, Task, signals
 from celery._state import _task_stack
 from celery.app import trace
 from celery.app.amqp import AMQP
+from celery.app.backends import BACKEND_ALIASES
 from celery.app.task import Context
 from celery.apps.worker import Worker
 from celery.backends.base import Backend
@@ -34,14 +37,17 @@ from celery.worker.request import Request
 from kombu.message import Message
 from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import calculate_routing_key
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from laneway import Laneway, celery_command, frames, settings
+from laneway.late_results import LateResults
 from laneway.policy import load_policy
 from laneway.producer import _Composer
 from laneway.task import JobTask
 from laneway.worker.consumer import JobConsumer
-from laneway.worker.job_worker import JobWorker
+from laneway.worker.job_worker import _BACKENDS, JobWorker
 from laneway.worker.request import JobRequest
+from laneway.worker.result_backend import PatientRedisBackend
 from support.workers import POLICY
 
 if TYPE_CHECKING:
@@ -572,6 +578,43 @@ def test_most_backends_need_nothing_of_the_producer() -> None:
     assert Backend.on_task_call(None, None, "1") == {}
     source = inspect.getsource(RedisBackend.on_task_call)
     assert "producer" not in source.partition(":")[2]
+
+
+def test_a_worker_gets_a_result_backend_of_its_own() -> None:
+    """Redis away would end processes, and make dead letters of finished work."""
+    app = make(backend="redis://127.0.0.1:1/0")
+    assert type(app.backend) is RedisBackend
+    app.late_results = LateResults(lambda *_: None)
+    app.loader.override_backends = dict(_BACKENDS)
+    app._backend = app._get_backend()
+    with ThreadPoolExecutor(1) as threads:
+        kinds = [type(app.backend), threads.submit(lambda: type(app.backend)).result()]
+    assert kinds == [PatientRedisBackend] * 2
+    assert set(_BACKENDS) == {
+        name for name, place in BACKEND_ALIASES.items() if place.startswith("celery.backends.redis")
+    }
+
+
+def test_how_often_redis_is_tried_can_be_said_for_one_write() -> None:
+    """A result would be waited for 20 seconds."""
+    app = make(backend="redis://127.0.0.1:1/0")
+    began = time.monotonic()
+    with pytest.raises(RedisConnectionError):
+        app.backend.set(b"a", b"b", max_retries=0)
+    assert time.monotonic() - began < 1
+
+
+def test_a_chain_that_fails_asks_for_states() -> None:
+    """Of a step of a chain Redis could not say whether it failed before, and nothing would."""
+    assert "self.get_state(" in inspect.getsource(Backend._fail_chain)
+    assert "self._fail_chain(" in inspect.getsource(Backend.mark_as_failure)
+
+
+def test_the_claim_of_a_chord_runs_out() -> None:
+    """A count that broke off would be tried again too early, and take the claim for another's."""
+    source = inspect.getsource(RedisBackend)
+    assert "claim_expires = max(5, int(join_timeout * 2))" in source
+    assert "math.ceil((retries + 1) * timeout + waits + max(timeout, 1))" in source
 
 
 # The worker

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +156,9 @@ def test_options_out_of_bounds(given: dict[str, Any]) -> None:
 def test_a_header_that_json_cannot_carry_is_shown_all_the_same() -> None:
     assert json.dumps(dead._plain(b"\xff")) == "\"b'\\\\xff'\""
     assert dead._plain({"a": 1}) == {"a": 1}
+
+
+@pytest.mark.parametrize("module", ["redis", "httpx", "asyncio.base_events", "prometheus_client"])
+def test_a_list_does_not_wait_for_what_it_does_not_need(module: str) -> None:
+    code = f"import sys, laneway.cli.dead; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

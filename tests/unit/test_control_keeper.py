@@ -11,9 +11,9 @@ import pytest
 
 from laneway import Laneway
 from laneway.control.keeper import Keeper
+from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
-from laneway.worker.direct.frames import Delivery
 from support.sentry import Outbox, make_reporter
 from support.workers import POLICY
 

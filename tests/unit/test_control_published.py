@@ -11,9 +11,10 @@ from amqp import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneway.control.published import BROKERS_HEADERS, as_published
+from laneway.control.published import as_published
+from laneway.deadletter.properties import BROKERS_HEADERS
 
-BROKERS: dict[str, Any] = {name.decode(): [{"count": 1}] for name in BROKERS_HEADERS}
+BROKERS: dict[str, Any] = {name: [{"count": 1}] for name in BROKERS_HEADERS}
 VALUES = st.recursive(
     st.none()
     | st.booleans()

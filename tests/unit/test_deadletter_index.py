@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from laneway.broker.address import BrokerAddress
 from laneway.deadletter import audit, envelope
 from laneway.deadletter.audit import Entry
-from laneway.deadletter.fold import refresh
+from laneway.deadletter.catch_up import catch_up
 from laneway.deadletter.index import Index
 from laneway.deadletter.letter import Letter, letter_id, merged
-from laneway.deadletter.state import new_job_id, state_of
+from laneway.deadletter.select import Selection
+from laneway.deadletter.state import STATES, new_job_id, state_of
 from laneway.deadletter.stream import Stored
 from laneway.errors import DeadLetterError
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
@@ -53,8 +54,8 @@ class Streams:
     def first_offset(self, stream: str) -> int | None:
         return self.stored[stream][0].offset if self.stored[stream] else None
 
-    def last_offset(self, stream: str, *, has_some: bool = False) -> int | None:
-        return self.stored[stream][-1].offset if self.stored[stream] else None
+    def last(self, stream: str, *, has_some: bool = False) -> Stored | None:
+        return self.stored[stream][-1] if self.stored[stream] else None
 
     def entries(self, stream: str, start: Start, last: int) -> Iterator[list[Stored]]:
         first = start if isinstance(start, int) else 0
@@ -86,15 +87,15 @@ def states(index: Index) -> dict[str, str]:
 
 def test_a_letter_goes_through_its_states(index: Index, streams: Streams) -> None:
     streams.post(letter("a"), letter("b"), letter("c"))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"a.0": "open", "b.0": "open", "c.0": "open"}
     streams.note("replayed", "a.0", "b.0")
     streams.note("discarded", "c.0")
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"a.0": "replayed", "b.0": "replayed", "c.0": "discarded"}
     streams.note("resolved", "a.0")
     streams.post(letter("b", 1))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {
         "a.0": "resolved",
         "b.0": "failed-again",
@@ -106,22 +107,22 @@ def test_a_letter_goes_through_its_states(index: Index, streams: Streams) -> Non
 def test_only_what_is_new_is_read(index: Index, streams: Streams) -> None:
     streams.post(*(letter(f"job-{n}") for n in range(100)))
     streams.note("replayed", "job-1.0")
-    refresh(index, streams)
+    catch_up(index, streams)
     streams.read = 0
     streams.post(letter("new"))
     told: list[tuple[int, int]] = []
-    refresh(index, streams, lambda done, total: told.append((done, total)))
-    # The last one of each stream once more, to know it again.
-    assert streams.read == 3
+    catch_up(index, streams, lambda done, total: told.append((done, total)))
+    # The last one once more, to know it again; nothing of a stream that ends where it did.
+    assert streams.read == 2
     assert len(states(index)) == 101
     assert told[-1][0] <= told[-1][1]
 
 
 def test_an_entry_may_name_letters_that_come_later_or_never(index: Index, streams: Streams) -> None:
     streams.note("discarded", "later.0", "never.0")
-    refresh(index, streams)
+    catch_up(index, streams)
     streams.post(letter("later"))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"later.0": "discarded"}
 
 
@@ -132,7 +133,7 @@ def test_two_reports_of_one_failure_are_merged(index: Index, streams: Streams) -
         fresh = Streams()
         fresh.post(*order)
         index.empty()
-        refresh(index, fresh)
+        catch_up(index, fresh)
         [row] = index.rows("SELECT * FROM letters")
         both = merged(*order[:2])
         for name in ("outcome", "error_type", "deliveries", "cause", "message", "by", "attempts"):
@@ -146,12 +147,12 @@ def test_two_reports_of_one_failure_are_merged(index: Index, streams: Streams) -
 def test_a_range_means_the_letters_at_these_offsets(index: Index, streams: Streams) -> None:
     streams.post(*(letter(f"job-{n}") for n in range(6)))
     streams.note("discarded", ranges=((1, 2), (5, 5)))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert [n for n in range(6) if states(index)[f"job-{n}.0"] == "discarded"] == [1, 2, 5]
     # One that was appended again is meant by each of its offsets.
     streams.post(letter("job-0"))
     streams.note("discarded", ranges=((6, 6),))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index)["job-0.0"] == "discarded"
 
 
@@ -160,12 +161,12 @@ def test_under_a_new_id_it_is_still_this_letter(index: Index, streams: Streams) 
     streams.note("replayed", "a.0", "b.0", "c.0", renamed=True)
     streams.note("resolved", letter_id(new_job_id("a.0"), 0))
     streams.post(letter(new_job_id("b.0"), 1))
-    refresh(index, streams)
+    catch_up(index, streams)
     found = states(index)
     assert [found[f"{job}.0"] for job in "abc"] == ["resolved", "failed-again", "replayed"]
     # Also when the outcome is read in a later round.
     streams.note("resolved", letter_id(new_job_id("c.0"), 0))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index)["c.0"] == "resolved"
 
 
@@ -173,42 +174,42 @@ def test_what_cannot_be_read_is_passed_over(index: Index, streams: Streams) -> N
     streams.post(b"\xff", letter("a"), b"[" * 100_000, b'{"v": 99}', letter("b"))
     streams._append(AUDIT_STREAM, b"nonsense")
     streams.note("discarded", "b.0")
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"a.0": "open", "b.0": "discarded"}
-    refresh(index, streams)
+    catch_up(index, streams)
 
 
 def test_odd_values_do_not_end_the_reading(index: Index, streams: Streams) -> None:
     streams.post(
         letter("a", priority=2**70, attempts={"a": 1}, task="\ud800"), letter("b", at=2**70)
     )
-    refresh(index, streams)
+    catch_up(index, streams)
     assert len(states(index)) == 2
 
 
 def test_streams_that_were_made_anew_are_read_anew(index: Index, streams: Streams) -> None:
     streams.post(*(letter(f"old-{n}") for n in range(5)))
-    refresh(index, streams)
+    catch_up(index, streams)
     shorter = Streams()
     shorter.post(letter("new"))
-    refresh(index, shorter)
+    catch_up(index, shorter)
     assert states(index) == {"new.0": "open"}
     longer = Streams()
     longer.post(*(letter(f"other-{n}") for n in range(9)))
-    refresh(index, longer)
+    catch_up(index, longer)
     assert len(states(index)) == 9
-    refresh(index, Streams())
+    catch_up(index, Streams())
     assert states(index) == {}
 
 
 def test_letters_that_the_stream_forgot_are_left_out(index: Index, streams: Streams) -> None:
     streams.post(letter("a"), letter("b"), letter("c"))
     streams.note("discarded", "a.0", "b.0")
-    refresh(index, streams)
+    catch_up(index, streams)
     # b was appended again before the stream forgot it.
     streams.post(letter("b"), letter("d"))
     streams.forget(LETTER_STREAM, 2)
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"b.0": "discarded", "c.0": "open", "d.0": "open"}
     [row] = index.rows("SELECT offset, original_at FROM letters WHERE id = 'b.0'")
     assert tuple(row) == (3, 3)
@@ -216,14 +217,14 @@ def test_letters_that_the_stream_forgot_are_left_out(index: Index, streams: Stre
     streams.forget(LETTER_STREAM, 4)
     streams.post(letter("e"))
     streams.forget(LETTER_STREAM, 5)
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"e.0": "open"}
 
 
 def test_a_reading_that_breaks_off_goes_on_where_it_was(
     index: Index, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("laneway.deadletter.fold._BATCH", 10)
+    monkeypatch.setattr("laneway.deadletter.catch_up._BATCH", 10)
     streams.post(*(letter(f"job-{n}") for n in range(95)))
 
     def broken(done: int, _total: int) -> None:
@@ -231,11 +232,11 @@ def test_a_reading_that_breaks_off_goes_on_where_it_was(
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        refresh(index, streams, broken)
+        catch_up(index, streams, broken)
     known = len(states(index))
     assert 40 < known < 95
     streams.read = 0
-    refresh(index, streams)
+    catch_up(index, streams)
     assert len(states(index)) == 95
     assert streams.read <= 95 - known + 2
 
@@ -248,7 +249,7 @@ def test_a_file_that_is_no_index_is_made_anew(
     file.write_bytes(content)
     index = Index(file)
     streams.post(letter("a"))
-    refresh(index, streams)
+    catch_up(index, streams)
     assert states(index) == {"a.0": "open"}
     index.close()
 
@@ -257,7 +258,7 @@ def test_a_file_of_another_version_is_made_anew(tmp_path: Path, streams: Streams
     file = tmp_path / "one.sqlite3"
     index = Index(file)
     streams.post(letter("a"))
-    refresh(index, streams)
+    catch_up(index, streams)
     index.close()
     db = sqlite3.connect(file)
     db.execute("PRAGMA user_version = 99")
@@ -271,7 +272,7 @@ def test_a_damaged_file_is_noticed_and_can_be_made_anew(tmp_path: Path, streams:
     file = tmp_path / "one.sqlite3"
     index = Index(file)
     streams.post(*(letter(f"job-{n}") for n in range(200)))
-    refresh(index, streams)
+    catch_up(index, streams)
     index.close()
     data = bytearray(file.read_bytes())
     half = len(data) // 2
@@ -280,10 +281,10 @@ def test_a_damaged_file_is_noticed_and_can_be_made_anew(tmp_path: Path, streams:
     index = Index(file)
     streams.post(letter("more"))
     with pytest.raises(sqlite3.DatabaseError) as caught:
-        refresh(index, streams)
+        catch_up(index, streams)
     assert type(caught.value) is sqlite3.DatabaseError
     index.remake()
-    refresh(index, streams)
+    catch_up(index, streams)
     assert len(states(index)) == 201
     index.close()
 
@@ -296,7 +297,7 @@ def test_where_nothing_can_be_written_the_cure_is_said(tmp_path: Path) -> None:
 
 def test_nobody_else_can_read_it(index: Index, streams: Streams) -> None:
     streams.post(letter("a"))
-    refresh(index, streams)
+    catch_up(index, streams)
     folder = index.file.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for file in folder.iterdir():
@@ -305,7 +306,7 @@ def test_nobody_else_can_read_it(index: Index, streams: Streams) -> None:
 
 def test_no_message_and_no_argument_is_in_it(index: Index, streams: Streams) -> None:
     streams.post(letter("a", traceback="the traceback"))
-    refresh(index, streams)
+    catch_up(index, streams)
     stored = b"".join(file.read_bytes() for file in index.file.parent.iterdir())
     assert b"no funds" in stored
     for secret in (b"the traceback", b"chain", b"argsrepr", b"W1sx"):
@@ -315,13 +316,13 @@ def test_no_message_and_no_argument_is_in_it(index: Index, streams: Streams) -> 
 def test_two_may_use_it_at_once(tmp_path: Path, streams: Streams) -> None:
     streams.post(*(letter(f"job-{n}") for n in range(50)))
     one, other = Index(tmp_path / "one.sqlite3"), Index(tmp_path / "one.sqlite3")
-    refresh(one, streams)
+    catch_up(one, streams)
     rows = other.rows("SELECT * FROM letters")
     next(rows)
     streams.post(letter("more"))
-    refresh(one, streams)
+    catch_up(one, streams)
     assert len(list(rows)) == 49, "a reader sees what was there when it began"
-    refresh(other, streams)
+    catch_up(other, streams)
     assert len(states(other)) == 51
     one.close()
     other.close()
@@ -344,6 +345,33 @@ def test_each_virtual_host_of_each_broker_has_its_own_file(tmp_path: Path) -> No
         file("amqp://ada:one@host:5672", vhost="secure"),
     ]
     assert len({mine, *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("selection", "lookup"),
+    [
+        (Selection(), "by_state (state=?)"),
+        (Selection(cause="0123456789ab", states=STATES), "by_cause (cause=?)"),
+        (Selection(cause="012345", states=STATES), "by_cause (cause>? AND cause<?)"),
+        (Selection(ids=("a.0",), states=STATES), "(id=?)"),
+    ],
+)
+def test_a_page_is_looked_up_and_not_searched_for(
+    index: Index, streams: Streams, selection: Selection, lookup: str
+) -> None:
+    streams.post(letter("a"))
+    catch_up(index, streams)
+    where, values = selection.where()
+    plan = index.rows(
+        f"EXPLAIN QUERY PLAN SELECT * FROM letters WHERE {where}"
+        " ORDER BY at DESC, id DESC LIMIT 50",
+        values,
+    )
+    said = [row["detail"] for row in plan]
+    assert lookup in said[0]
+    if lookup.endswith(("state=?)", "cause=?)")):
+        # Nothing but letters of the same moment is sorted.
+        assert "TEMP B-TREE FOR ORDER BY" not in " ".join(said)
 
 
 # The fold against the plainest one that there is
@@ -372,7 +400,7 @@ def test_the_fold_is_what_its_words_say(
             streams.post(letter(job, replays))
             posted.append(letter_id(job, replays))
         elif what == "refresh":
-            refresh(index, streams)
+            catch_up(index, streams)
         elif what == "range":
             first, length = given_
             entry = len(streams.stored[AUDIT_STREAM])
@@ -389,7 +417,7 @@ def test_the_fold_is_what_its_words_say(
             for one in named:
                 if what != "renewed":
                     marks[one].add((what, entry))  # type: ignore[arg-type]
-    refresh(index, streams)
+    catch_up(index, streams)
     for one in set(posted):
         job, _, replays = one.partition(".")
         later = any(p[0] == job and int(p[2:]) > int(replays) for p in posted)

@@ -20,7 +20,7 @@ from support.letters import letter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laneway.deadletter.listed import Listed
+    from laneway.deadletter.listed import Chosen
 
 
 class Broker:
@@ -40,6 +40,8 @@ class Broker:
         self.jobs = 0
         self.noted = 0
         self.most_unnoted = 0
+        #: Messages that waited for an answer, at least, while it was busy.
+        self.fewest_open = 10_000
         self.entries: list[audit.Entry] = []
         transport = SimpleNamespace(
             having_timeout=lambda _s: contextlib.nullcontext(),
@@ -80,6 +82,8 @@ class Broker:
 
     def read_frame(self) -> Any:
         """Answers to queues and streams come at a pace of their own, in no common order."""
+        if 1000 <= self.jobs < 2900:
+            self.fewest_open = min(self.fewest_open, len(self._open))
         tag = self._random.choice(list(self._open)[:20])
         entry = self._open.pop(tag)
         kind = frames.ACK
@@ -93,7 +97,7 @@ class Broker:
         return (1, frames.CHANNEL, kind + struct.pack(">QB", tag, 0))
 
 
-def listed(number: int) -> Listed:
+def listed(number: int) -> Chosen:
     one: Any = SimpleNamespace(id=f"job-{number}.0", task="t", queue="low", priority=4)
     return one  # type: ignore[no-any-return]
 
@@ -119,6 +123,14 @@ def test_few_are_ever_unnoted_and_all_are_noted_once(seed: int) -> None:
     assert {(entry.verb, entry.by, entry.run) for entry in broker.entries} == {
         ("replayed", "ada@desk", "run")
     }
+
+
+def test_the_line_never_runs_empty() -> None:
+    broker = Broker(7)
+    with sending(broker) as line:
+        for number in range(3000):
+            line.send(listed(number), MESSAGE, f"job-{number}")
+    assert 100 < broker.fewest_open <= UNNOTED
 
 
 def test_what_a_full_queue_refuses_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
+import time
 
 import amqp
+import kombu
+import pytest
 from amqp import spec
 from amqp.channel import Channel
 from amqp.transport import SSLTransport, TCPTransport
@@ -17,6 +22,7 @@ from celery.worker.consumer import control as control_step
 
 from laneway.worker.direct import DirectPool
 from laneway.worker.direct.commands import COMMANDS
+from laneway.worker.direct.process import try_each_member
 
 
 def source(what: object) -> str:
@@ -116,3 +122,20 @@ def test_celerys_commands_have_the_names_that_are_answered_here() -> None:
 def test_prefork_numbers_its_processes() -> None:
     assert "w.index = i" in source(Pool._create_worker_process)
     assert ForkProcess._start_method == "fork"
+
+
+def test_a_round_of_tries_asks_each_member_of_a_cluster_once() -> None:
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        urls = [f"pyamqp://127.0.0.1:{member.getsockname()[1]}" for member in members]
+        connection = kombu.Connection(";".join(urls), connect_timeout=0.1)
+        began = time.monotonic()
+        with pytest.raises(OSError, match="timed out"):
+            try_each_member(connection)
+        # (No pause of kombu's, which is two seconds.)
+        assert time.monotonic() - began < 1.5
+        for member in members:
+            member.setblocking(False)
+            member.accept()[0].close()
+            with pytest.raises(BlockingIOError):
+                member.accept()

@@ -16,8 +16,8 @@ from celery.exceptions import Reject
 from celery.worker import state
 
 from laneway import Laneway
+from laneway.deliveries import Delivery
 from laneway.policy import load_policy
-from laneway.worker.direct.frames import Delivery
 from laneway.worker.direct.process import JobProcess
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.direct.slots import Slots
@@ -26,6 +26,7 @@ from laneway.worker.request import JobRequest
 from support.workers import POLICY
 
 if TYPE_CHECKING:
+    from laneway.worker.direct.slots import Slot
     from laneway.worker.letters import Failure
 
 
@@ -238,6 +239,25 @@ class Taken:
         """Nothing is held."""
 
 
+def make_process(app: Laneway) -> tuple[JobProcess, Slot]:
+    """A process of a direct group, without a parent, and its record."""
+    slot = Slots(1)[0]
+    slot.pid = os.getpid()
+    totals: Any = types.SimpleNamespace(note=lambda _: None)
+    process = JobProcess(
+        app,
+        "low",
+        "low@here",
+        slot,
+        None,  # type: ignore[arg-type]
+        totals=totals,
+        worker_pid=1,
+        max_jobs=None,
+        max_memory=None,
+    )
+    return process, slot
+
+
 @pytest.mark.parametrize("posted", [True, False])
 @pytest.mark.parametrize(
     ("given", "outcome"),
@@ -264,20 +284,7 @@ def test_a_process_settles_when_its_letter_stands(
             raise OSError
 
     monkeypatch.setattr("laneway.deadletter.postbox.post", post)
-    slots = Slots(1)
-    slots[0].pid = os.getpid()
-    totals: Any = types.SimpleNamespace(note=lambda _: None)
-    process = JobProcess(
-        app,
-        "low",
-        "low@here",
-        slots[0],
-        None,  # type: ignore[arg-type]
-        totals=totals,
-        worker_pid=1,
-        max_jobs=None,
-        max_memory=None,
-    )
+    process, _ = make_process(app)
     intake: Any = Taken()
     task, headers = given
     process._handle(intake, delivery(task, **headers))
@@ -288,3 +295,29 @@ def test_a_process_settles_when_its_letter_stands(
     assert letter.outcome == outcome
     assert letter.original.body == b"[[], {}, {}]"
     assert intake.told == ["ack 1" if posted else "reject False"]
+
+
+class Cut(Taken):
+    """A connection that breaks when something is settled."""
+
+    def finish(self, tag: int) -> None:
+        raise BrokenPipeError(f"ack {tag}")
+
+    def refuse(self, tag: int, *, requeue: bool) -> None:
+        raise BrokenPipeError(f"reject {tag}")
+
+
+@pytest.mark.parametrize(("task", "args"), [("ends.well", ()), ("ends.reject", (True,))])
+def test_a_job_has_ended_also_where_the_broker_cannot_be_told(
+    app: Laneway, task: str, args: tuple[Any, ...]
+) -> None:
+    process, slot = make_process(app)
+    cut: Any = Cut()
+    with pytest.raises(BrokenPipeError):
+        process._handle(cut, delivery(task, *args))
+    # Else its time limit would hit the idle process, and the next job would run without one.
+    assert not slot.running
+    intake: Any = Taken()
+    process._handle(intake, delivery("ends.well"))
+    assert intake.told == ["ack 1"]
+    assert not slot.running

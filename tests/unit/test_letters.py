@@ -15,6 +15,7 @@ from celery.exceptions import Reject
 from laneway import Laneway
 from laneway.deadletter import envelope
 from laneway.deadletter.letter import Original
+from laneway.deadletter.properties import BROKERS_HEADERS
 from laneway.policy import load_policy
 from laneway.worker.hand_back import hand_back
 from laneway.worker.letters import Failure, LetterWriter, failure_of, original_of
@@ -186,7 +187,7 @@ def test_what_is_handed_back_keeps_all_but_what_the_broker_wrote(
     sent: list[Any] = []
     publisher = types.SimpleNamespace(publish=sent.append)
     monkeypatch.setattr(app, "publisher", lambda vhost: publisher)
-    headers = {"id": "7a", "x-death": [{"count": 1}], "x-first-death-queue": "q", "tenant": "t"}
+    headers = {"id": "7a", "tenant": "t", **dict.fromkeys(BROKERS_HEADERS, "the broker's")}
     properties = {"priority": 7, "correlation_id": "7a", "application_headers": headers}
     original = Original(exchange="jobs", routing_key="low", properties=b"", body=b"the body")
     hand_back(app, "low", original, headers, properties, 3, 2)

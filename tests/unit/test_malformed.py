@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from laneway import Laneway
 from laneway.deadletter import envelope
+from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.worker import gate
-from laneway.worker.direct.frames import Delivery
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.gate import Quarantine, Run
 from laneway.worker.letters import Failure, LetterWriter, original_of

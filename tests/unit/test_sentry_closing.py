@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import pytest
 
 from laneway.sentry.closing import Closer
 from laneway.sentry.storm import BURST, QUIET, Held, Storm
+from support.forked import true_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,16 +154,16 @@ def test_the_end_waits_no_longer_than_it_may(
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_has_a_thread_of_its_own(storm: Storm, closer: Closer, sent: list[Held]) -> None:
     hold(storm, "a", 1)
+
+    def has_its_own() -> bool:
+        had_none = not threads()
+        hold(storm, "b", 2)
+        has_one = len(threads()) == 1
+        closer.close(5)
+        return had_none and has_one and [(one.cause, one.count) for one in sent] == [("b", 2)]
+
     with closer._lock:
-        pid = os.fork()
-        if not pid:
-            none = not threads()
-            hold(storm, "b", 2)
-            one = len(threads()) == 1
-            closer.close(5)
-            right = [(held.cause, held.count) for held in sent] == [("b", 2)]
-            os._exit(0 if none and one and right else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert true_in_child(has_its_own)
     closer.close(5)
     assert [(held.cause, held.count) for held in sent] == [("a", 1)]
 

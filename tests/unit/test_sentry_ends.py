@@ -18,10 +18,10 @@ from kombu.exceptions import EncodeError
 from sentry_sdk.scope import Scope
 
 from laneway import Laneway
+from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from laneway.worker import reporting, telling
-from laneway.worker.direct.frames import Delivery
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.letters import Failure, LetterWriter
 from laneway.worker.request import JobRequest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from laneway.sentry.shared_bucket import DEADLINE, PAUSE, RedisTokens, SharedBucket
+from support.forked import true_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,6 +166,9 @@ def test_when_it_answers_again_its_answers_count_again(
     tokens.taking = fails
     bucket.take("a")
     until_answered(bucket)
+    clock.now += PAUSE
+    bucket.take("a")
+    until_answered(bucket)
     tokens.taking = lambda: False
     clock.now += PAUSE
     assert bucket.take("b")
@@ -175,11 +178,16 @@ def test_when_it_answers_again_its_answers_count_again(
 
 
 def test_connecting_slowly_is_not_being_slow(
-    bucket: SharedBucket, tokens: Tokens, hanging: Hanging
+    bucket: SharedBucket, tokens: Tokens, clock: Clock, hanging: Hanging
 ) -> None:
-    tokens.connecting = hanging
+    def connect() -> None:
+        hanging()
+        clock.now += 10 * DEADLINE
+
+    tokens.connecting = connect
     tokens.taking = lambda: False
     assert bucket.take("a")
+    tokens.connecting = lambda: None
     hanging.let_go.set()
     until_answered(bucket)
     assert not bucket.take("b")
@@ -221,12 +229,9 @@ def test_a_child_waits_for_no_thread_of_its_parent(
 ) -> None:
     tokens.taking = hanging
     bucket.take("a")
+    tokens.taking = lambda: False
     with bucket._lock:
-        pid = os.fork()
-        if not pid:
-            tokens.taking = lambda: False
-            os._exit(1 if bucket.take("a") else 0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert true_in_child(lambda: not bucket.take("a"))
 
 
 def test_a_redis_that_is_not_there_never_raises() -> None:

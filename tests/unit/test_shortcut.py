@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, Task, _state, shared_task, signals
 from celery._state import _task_stack
+from celery.backends.base import DisabledBackend
+from celery.backends.redis import RedisBackend
 from celery.result import AsyncResult, EagerResult
 
 from laneway import Laneway, sender
@@ -303,3 +305,13 @@ def test_shared_tasks_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         _state._set_current_app(before)
     assert app.went() == "short"
+
+
+def test_a_result_backend_with_wishes_of_its_own_takes_the_longer_way() -> None:
+    class Watching(RedisBackend):
+        def on_task_call(self, *_: Any) -> None:
+            """Wants to see every call."""
+
+    plain = (DisabledBackend, RedisBackend)
+    assert all(sender._is_told_plainly(object.__new__(kind)) for kind in plain)
+    assert not sender._is_told_plainly(object.__new__(Watching))

@@ -76,7 +76,7 @@ def show(letter: str, as_json: bool) -> None:
     if as_json:
         write_json(
             {
-                **exported(found.listed, found.letter),
+                **exported(found.listed.state, found.listed.vhost, found.letter),
                 "headers": {name: _plain(value) for name, value in headers_of(found).items()},
                 "history": found.history,
                 "later": found.later,

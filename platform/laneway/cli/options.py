@@ -69,10 +69,10 @@ def find_platform() -> None:
     Raises:
         click.UsageError: several run.
     """
-    from laneway.workloads.presence import running_platforms  # noqa: PLC0415 (only these verbs)
-
     if os.environ.get("LANEWAY_BROKER_URL"):
         return
+    from laneway.workloads.presence import running_platforms  # noqa: PLC0415 (only these verbs)
+
     running = running_platforms()
     if len(running) > 1:
         raise click.UsageError(

@@ -65,28 +65,37 @@ def up(
     import_from(app_dir)
     screen = Console()
     view = _View(screen)
-    with local_platform(
-        app=app,
-        policy=policy,
-        report=view.report,
-        python_path=[app_dir] if app_dir else [],
-        queues=queues or None,
-        series=series,
-        throwaway=False,
-    ) as platform:
-        try:
-            view.watch(platform, policy, seconds=seconds)
-        except (KeyboardInterrupt, SystemExit):
-            pass  # both mean "stop, please", which is how this verb ends when all is well
-        finally:
-            if picture_file and view.busiest:
-                picture_file.parent.mkdir(parents=True, exist_ok=True)
-                picture_file.write_text(
-                    picture(view.busiest, heading(platform, policy), title="laneway up"),
-                    encoding="utf-8",
-                )
-    end = platform.board.view(time.time()).total
-    view.report(f"stopped: {end.done} jobs done, {end.failures} failed, {end.running} interrupted")
+    ready = threading.Event()
+    platform = None
+    try:
+        with local_platform(
+            app=app,
+            policy=policy,
+            report=view.report,
+            python_path=[app_dir] if app_dir else [],
+            queues=queues or None,
+            series=series,
+            throwaway=False,
+            on_ready=ready.set,
+        ) as platform:
+            try:
+                view.watch(platform, policy, seconds=seconds)
+            except (KeyboardInterrupt, SystemExit):
+                pass  # both mean "stop, please", which is how this verb ends when all is well
+            finally:
+                # Who says it again does not want to wait.
+                ready.clear()
+                if picture_file and view.busiest:
+                    picture_file.parent.mkdir(parents=True, exist_ok=True)
+                    picture_file.write_text(
+                        picture(view.busiest, heading(platform, policy), title="laneway up"),
+                        encoding="utf-8",
+                    )
+    except (KeyboardInterrupt, SystemExit):
+        # The same, said between the moment when all was ready and the view.
+        if not ready.is_set():
+            raise
+    view.report_end(platform)
     return ExitCode.OK
 
 
@@ -116,6 +125,16 @@ class _View:
                 self._display.note(line)
             else:
                 click.echo(line, err=True)
+
+    def report_end(self, platform: LocalPlatform | None) -> None:
+        """Say what became of the jobs; None if it was ended before it had any."""
+        if platform is None:
+            self.report("stopped")
+            return
+        end = platform.board.view(time.time()).total
+        self.report(
+            f"stopped: {end.done} jobs done, {end.failures} failed, {end.running} interrupted"
+        )
 
     def watch(self, platform: LocalPlatform, policy: Policy, *, seconds: float | None) -> None:
         """Show the board until something stops us, or for so many seconds."""

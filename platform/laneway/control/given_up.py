@@ -17,11 +17,12 @@ from laneway.deadletter.cause import cause_of
 from laneway.deadletter.letter import Letter, Original, Outcome, letter_id, replays_of
 from laneway.topology import DEAD_INBOX
 from laneway.types import HIGHEST_PRIORITY
+from laneway.worker.direct.properties import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from laneway.worker.direct.frames import Delivery
+    from laneway.deliveries import Delivery
 
 #: Characters of a task's name that are believed.
 _LONGEST_TASK: Final = 1_000
@@ -78,7 +79,7 @@ def given_up(
         counts_deliveries: whether the queues of the jobs count their deliveries (quorum queues).
     """
     try:
-        properties = delivery.properties()
+        properties = decode(delivery.raw_properties)
         headers = properties.get("application_headers")
         death = last_death(headers)
     except Exception:  # noqa: BLE001 (of any kind: the decoder is py-amqp's)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from laneway.broker import VhostKind
     from laneway.control.given_up import GivenUp
     from laneway.control.results import Results
+    from laneway.deliveries import Delivery
     from laneway.sentry.reporter import Reporter
-    from laneway.worker.direct.frames import Delivery
 
 log = logging.getLogger(__name__)
 

@@ -12,22 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from laneway.deadletter.properties import header_places
-
-#: The headers that the broker writes: when it delivers again, and when it gives a message up.
-BROKERS_HEADERS: Final = frozenset(
-    {
-        b"x-death",
-        b"x-first-death-exchange",
-        b"x-first-death-queue",
-        b"x-first-death-reason",
-        b"x-last-death-exchange",
-        b"x-last-death-queue",
-        b"x-last-death-reason",
-        b"x-delivery-count",
-        b"x-acquired-count",
-    }
-)
+from laneway.deadletter.properties import RAW_BROKERS_HEADERS, header_places
 
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS = 0x8000, 0x4000, 0x2000
 _DELIVERY_MODE, _PRIORITY, _CORRELATION_ID, _REPLY_TO = 0x1000, 0x0800, 0x0400, 0x0200
@@ -94,7 +79,7 @@ def _without_brokers(data: bytes, at: int, end: int) -> bytes:
     return b"".join(
         data[start:stop]
         for start, value, stop in header_places(data, at, end)
-        if data[start + 1 : value] not in BROKERS_HEADERS
+        if data[start + 1 : value] not in RAW_BROKERS_HEADERS
     )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-_DIGITS: Final = 12
+#: Hexadecimal digits of a cause.
+CAUSE_DIGITS: Final = 12
 
 
 def cause_of(task: str | None, error_type: str | None, place: str | None) -> str:
@@ -26,7 +27,7 @@ def cause_of(task: str | None, error_type: str | None, place: str | None) -> str
         place: of :func:`place_of`; None where no code of the task ran.
     """
     text = json.dumps([task, error_type, place])
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return hashlib.sha256(text.encode()).hexdigest()[:CAUSE_DIGITS]
 
 
 def error_type_of(error: BaseException) -> str:

@@ -21,6 +21,7 @@ CONTENT_TYPE: Final = "application/vnd.laneway.letter+json"
 
 _KNOWN: Final = frozenset(field.name for field in fields(Letter))
 _REQUIRED: Final = ("id", "queue", "outcome", "cause", "at", "by")
+_OUTCOMES: Final = get_args(Outcome)
 
 
 class EnvelopeUnreadable(ValueError):
@@ -52,10 +53,12 @@ def decode(envelope: bytes) -> Letter:
         EnvelopeUnreadable: it is none.
     """
     document = document_of(envelope)
-    given = {name: value for name, value in document.items() if name in _KNOWN}
-    given["original"] = _original(document.get("original"))
+    document["original"] = _original(document.get("original"))
+    del document["v"]
+    if not document.keys() <= _KNOWN:
+        document = {name: value for name, value in document.items() if name in _KNOWN}
     try:
-        return Letter(**given)
+        return Letter(**document)
     except TypeError as error:
         raise EnvelopeUnreadable(f"expected the fields of a letter: {error}") from error
 
@@ -67,7 +70,8 @@ def document_of(envelope: bytes) -> dict[str, Any]:
         EnvelopeUnreadable: it is none.
     """
     try:
-        document = json.loads(envelope)
+        # As text: then nobody looks first whether it is UTF-16.
+        document = json.loads(str(envelope, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise EnvelopeUnreadable(f"expected JSON: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("v"), int):
@@ -79,7 +83,7 @@ def document_of(envelope: bytes) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if name not in document]
     if missing:
         raise EnvelopeUnreadable(f"expected also: {', '.join(missing)}")
-    if document["outcome"] not in get_args(Outcome):
+    if document["outcome"] not in _OUTCOMES:
         raise EnvelopeUnreadable(f"expected a known outcome, got: {document['outcome']!r}")
     return document
 

@@ -1,26 +1,19 @@
-"""Bringing an index up to date with its two streams."""
+"""What entries of the two streams change in an index: letters, and what was done with them."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from laneway.deadletter import audit, envelope
 from laneway.deadletter.index import FACTS
 from laneway.deadletter.state import new_job_id, split_id
-from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import sqlite3
+    from collections.abc import Iterator, Sequence
 
-    from laneway.deadletter.index import Index
-    from laneway.deadletter.stream import Start, Stored
+    from laneway.deadletter.stream import Stored
 
-    #: Told how many entries are read, and how many there are to read.
-    Progress = Callable[[int, int], None]
-
-#: Entries that are folded in one transaction.
-_BATCH: Final = 5_000
 # Earlier letters of one job that are marked; nobody replays a job more often.
 _EARLIER: Final = 100
 
@@ -39,121 +32,21 @@ _INSERT: Final = (
 )
 
 
-class Reader(Protocol):
-    """Reads streams: a ``StreamReader``, or one of the tests'."""
-
-    def first_offset(self, stream: str) -> int | None:
-        """The oldest entry of a stream."""
-
-    def last_offset(self, stream: str, *, has_some: bool = False) -> int | None:
-        """The newest entry of a stream."""
-
-    def entries(self, stream: str, start: Start, last: int) -> Iterator[list[Stored]]:
-        """The entries from ``start`` to ``last``."""
-
-
-def refresh(index: Index, reader: Reader, progress: Progress | None = None) -> None:
-    """Read what is new in both streams.
-
-    If the index belongs to other streams than these (they were deleted and made anew, or forgot
-    what the index saw last), it is begun again.
+class Fold:
+    """Folds entries into an index, within the caller's transactions.
 
     Args:
-        index: of this virtual host.
-        reader: of its streams.
-        progress: told now and then.
-
-    Raises:
-        TopologyMissing: the streams do not exist.
-        BrokerError: the broker broke off; what was read so far stays.
+        db: of the index.
     """
-    with index.alone():
-        _Fold(index, reader, progress or (lambda _done, _all: None)).run()
 
-
-class _Remade(Exception):
-    """The stream is not the one that was read before."""
-
-
-class _Fold:
-    def __init__(self, index: Index, reader: Reader, progress: Progress) -> None:
-        self._index = index
-        self._db = index.db
-        self._reader = reader
-        self._progress = progress
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (id TEXT PRIMARY KEY)")
-
-    def run(self) -> None:
-        try:
-            self._catch_up()
-        except _Remade:
-            self._index.empty()
-            self._catch_up()
-        self._forget_the_removed()
-        self._index.make_lookups()
-
-    def _catch_up(self) -> None:
-        # The end of the audit is looked up first: every letter that an entry before it names then
-        # stands before the end of the letters.
-        ends = {stream: self._end(stream) for stream in (AUDIT_STREAM, LETTER_STREAM)}
-        starts = {stream: self._position(stream) for stream in ends}
-        total = sum(
-            end - (starts[stream] or (0,))[0] for stream, end in ends.items() if end is not None
-        )
-        done = 0
-        for stream, fold in ((LETTER_STREAM, self._letters), (AUDIT_STREAM, self._entries)):
-            for batch in self._new_entries(stream, ends[stream]):
-                with self._db:
-                    fold(batch)
-                    self._settle()
-                    self._keep_position(stream, batch[-1])
-                done += len(batch)
-                self._progress(min(done, total), total)
-
-    # -- reading -------------------------------------------------------------------------------
-
-    def _end(self, stream: str) -> int | None:
-        position = self._position(stream)
-        end = self._reader.last_offset(stream, has_some=position is not None)
-        if position is not None and (end is None or end < position[0]):
-            raise _Remade
-        return end
-
-    def _new_entries(self, stream: str, end: int | None) -> Iterator[list[Stored]]:
-        position = self._position(stream)
-        if end is None:
-            return
-        # The last entry that was read is read again, to see that it is still the same.
-        known = position is not None
-        batch: list[Stored] = []
-        for entries in self._reader.entries(stream, position[0] if position else "first", end):
-            if known:
-                if (entries[0].offset, _digest(entries[0])) != position:
-                    raise _Remade
-                known = False
-                del entries[0]
-            batch += entries
-            if len(batch) >= _BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _position(self, stream: str) -> tuple[int, bytes] | None:
-        row = self._db.execute(
-            "SELECT offset, digest FROM positions WHERE stream = ?", (stream,)
-        ).fetchone()
-        return None if row is None else (row[0], row[1])
-
-    def _keep_position(self, stream: str, last: Stored) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?)",
-            (stream, last.offset, _digest(last)),
-        )
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (id TEXT PRIMARY KEY)")
 
     # -- letters -------------------------------------------------------------------------------
 
-    def _letters(self, batch: Sequence[Stored]) -> None:
+    def take_letters(self, batch: Sequence[Stored]) -> None:
+        """Take entries of the letter stream, in ascending order."""
         rows: list[tuple[Any, ...]] = []
         again: list[tuple[str, str, int]] = []
         for offset, body in batch:
@@ -187,10 +80,12 @@ class _Fold:
                 " AND EXISTS (SELECT 1 FROM marks WHERE marks.id = letters.id)",
                 span,
             )
+        self._settle()
 
     # -- audit ---------------------------------------------------------------------------------
 
-    def _entries(self, batch: Sequence[Stored]) -> None:
+    def take_entries(self, batch: Sequence[Stored]) -> None:
+        """Take entries of the audit stream, in ascending order."""
         entries: list[tuple[Any, ...]] = []
         marks: list[tuple[str, str, int]] = []
         aliases: list[tuple[str, str]] = []
@@ -221,6 +116,7 @@ class _Fold:
                 )
         db.executemany("INSERT OR IGNORE INTO aliases VALUES (?, ?)", aliases)
         db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [alias[:1] for alias in aliases])
+        self._settle()
 
     # -- both ----------------------------------------------------------------------------------
 
@@ -250,35 +146,35 @@ class _Fold:
         )
         db.execute("DELETE FROM touched")
 
-    def _forget_the_removed(self) -> None:
-        """Leave out the letters that the stream no longer has."""
+    # -- retention -----------------------------------------------------------------------------
+
+    def oldest(self) -> int | None:
+        """Where the first letter stands that is known; None if there is none."""
+        (offset,) = self._db.execute("SELECT min(offset) FROM letters").fetchone()
+        return None if offset is None else int(offset)
+
+    def forget(self, before: int) -> None:
+        """Leave out what stands before this offset: the stream no longer has it."""
         db = self._db
-        oldest = db.execute("SELECT min(offset) FROM letters").fetchone()[0]
-        if oldest is None:
-            return
-        first = self._reader.first_offset(LETTER_STREAM)
-        if first is None or first <= oldest:
-            return
-        with db:
-            db.execute("DELETE FROM copies WHERE offset < ?", (first,))
-            # A letter that was appended again stands where it is now.
-            db.execute(
-                "UPDATE letters SET offset ="
-                " (SELECT min(offset) FROM copies WHERE copies.id = letters.id)"
-                " WHERE offset < ? AND id IN (SELECT id FROM copies)",
-                (first,),
-            )
-            db.execute("DELETE FROM copies WHERE offset IN (SELECT offset FROM letters)")
-            db.execute(
-                "DELETE FROM marks WHERE id IN (SELECT id FROM letters WHERE offset < ?)", (first,)
-            )
-            db.execute("DELETE FROM letters WHERE offset < ?", (first,))
-            db.execute("UPDATE letters SET original_at = NULL WHERE original_at < ?", (first,))
+        db.execute("DELETE FROM copies WHERE offset < ?", (before,))
+        # A letter that was appended again stands where it is now.
+        db.execute(
+            "UPDATE letters SET offset ="
+            " (SELECT min(offset) FROM copies WHERE copies.id = letters.id)"
+            " WHERE offset < ? AND id IN (SELECT id FROM copies)",
+            (before,),
+        )
+        db.execute("DELETE FROM copies WHERE offset IN (SELECT offset FROM letters)")
+        db.execute(
+            "DELETE FROM marks WHERE id IN (SELECT id FROM letters WHERE offset < ?)", (before,)
+        )
+        db.execute("DELETE FROM letters WHERE offset < ?", (before,))
+        db.execute("UPDATE letters SET original_at = NULL WHERE original_at < ?", (before,))
 
 
 def _plain(value: Any) -> Any:
     """What a column can hold; a letter that was written badly must not end the reading."""
-    if value is None or isinstance(value, float):
+    if value is None or isinstance(value, float) or (type(value) is str and value.isascii()):
         return value
     if isinstance(value, int) and abs(value) < 2**63:
         return value
@@ -309,7 +205,3 @@ def _aliases(letters: Sequence[str]) -> Iterator[tuple[str, str]]:
         parts = split_id(letter)
         if parts is not None:
             yield f"{new_job_id(letter)}.{parts[1]}", letter
-
-
-def _digest(entry: Stored) -> bytes:
-    return hashlib.blake2b(entry.body, digest_size=8).digest()

@@ -138,6 +138,17 @@ class Index:
         """Make what lists are read by; does nothing if it is there."""
         self.db.executescript(_LOOKUPS)
 
+    def position(self, stream: str) -> tuple[int, bytes] | None:
+        """The last entry that was read of a stream: its offset, and a digest; None if none was."""
+        row = self.db.execute(
+            "SELECT offset, digest FROM positions WHERE stream = ?", (stream,)
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def keep_position(self, stream: str, position: tuple[int, bytes]) -> None:
+        """Remember up to where a stream is read, in the transaction of what was read."""
+        self.db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (stream, *position))
+
     def rows(
         self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()
     ) -> Iterator[sqlite3.Row]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 from laneway.deadletter import discard as discarding
-from laneway.deadletter.listed import Count, Found, Listed, Page
+from laneway.deadletter.listed import Count, Found, Page
 from laneway.deadletter.mailbox import GROUPS, Mailbox
 from laneway.deadletter.replay import Replay
 from laneway.deadletter.replay_options import ReplayAccount, ReplayOptions
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from laneway.broker.address import VhostKind
     from laneway.deadletter.discard import DiscardAccount
     from laneway.deadletter.letter import Letter
+    from laneway.deadletter.state import State
 
 
 class DeadLetters:
@@ -134,8 +135,8 @@ class DeadLetters:
         selection = selection or Selection()
         for mailbox in self._of(selection):
             for batch in mailbox.letters(selection):
-                for listed, letter in batch:
-                    yield exported(listed, letter)
+                for chosen, letter in batch:
+                    yield exported(chosen.state, mailbox.vhost, letter)
 
     def replay(
         self,
@@ -235,19 +236,19 @@ class DeadLetters:
         return chosen
 
 
-def exported(listed: Listed, letter: Letter) -> dict[str, Any]:
+def exported(state: State, vhost: VhostKind, letter: Letter) -> dict[str, Any]:
     """A letter as a JSON object."""
     document = {name: value for name, value in asdict(letter).items() if value is not None}
     original = letter.original
     document.pop("original", None)
-    if original is not None and listed.vhost != "secure":
+    if original is not None and vhost != "secure":
         document["original"] = {
             "exchange": original.exchange,
             "routing_key": original.routing_key,
             "properties": base64.b64encode(original.properties).decode(),
             "body": base64.b64encode(original.body).decode(),
         }
-    return {"state": listed.state, "vhost": listed.vhost, **document}
+    return {"state": state, "vhost": vhost, **document}
 
 
 def _sum(one: Count, other: Count) -> Count:

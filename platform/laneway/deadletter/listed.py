@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Sequence
 
     from laneway.broker.address import VhostKind
     from laneway.deadletter.audit import Verb
@@ -44,13 +44,36 @@ class Listed:
     has_original: bool
 
     @classmethod
-    def of(cls, row: sqlite3.Row, vhost: VhostKind) -> Listed:
-        """What a row of the index says."""
-        known: dict[str, Any] = {name: row[name] for name in _COLUMNS}
-        return cls(vhost=vhost, has_original=row["original_at"] is not None, **known)
+    def of(cls, row: Sequence[Any], vhost: VhostKind) -> Listed:
+        """What a row of the index says that begins with :data:`COLUMNS`."""
+        known: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+        return cls(vhost=vhost, has_original=known.pop("original_at") is not None, **known)
 
 
-_COLUMNS = tuple(name for name in Listed.__slots__ if name not in {"vhost", "has_original"})
+class Chosen(NamedTuple):
+    """What the index must say of a letter whose message is at hand; the fields are ``Listed``'s."""
+
+    id: str
+    state: State
+    queue: str
+    cause: str
+    task: str | None
+    task_id: str | None
+    priority: int | None
+    replays: int
+    has_original: bool
+
+
+_FIELDS: Final = (
+    *(name for name in Listed.__slots__ if name not in {"vhost", "has_original"}),
+    "original_at",
+)
+#: The columns of the index's table of letters that are listed.
+COLUMNS: Final = ", ".join(f"letters.{name}" for name in _FIELDS)
+#: Those of ``Chosen``.
+CHOSEN_COLUMNS: Final = (
+    ", ".join(f"letters.{name}" for name in Chosen._fields[:-1]) + ", original_at IS NOT NULL"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

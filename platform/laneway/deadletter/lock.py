@@ -34,6 +34,8 @@ RENEWAL_LOCK: Final = "dead.lock.renew"
 #: Seconds that the holder has to say who they are.
 _ANSWER_SECONDS: Final = 3.0
 _HEARTBEAT_SECONDS: Final = 5.0
+#: Seconds that the end of the block may wait for the thread that answers.
+_STEP_SECONDS: Final = 0.05
 _REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 
@@ -130,7 +132,7 @@ class Lock:
         try:
             while not self._ending.is_set():
                 with contextlib.suppress(TimeoutError):
-                    connection.drain_events(timeout=0.2)
+                    connection.drain_events(timeout=_STEP_SECONDS)
                 if time.monotonic() - beat_at > _HEARTBEAT_SECONDS:
                     connection.heartbeat_check()
                     beat_at = time.monotonic()

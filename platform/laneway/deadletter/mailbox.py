@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import amqp.exceptions
 
 from laneway.connect import connection_to
-from laneway.deadletter import envelope
-from laneway.deadletter.fold import refresh
+from laneway.deadletter.catch_up import catch_up
+from laneway.deadletter.fetch import FRESH_SECONDS, fetch, letter_of
 from laneway.deadletter.index import Index
 from laneway.deadletter.letter import merged
-from laneway.deadletter.listed import Count, Event, Found, Listed
+from laneway.deadletter.listed import CHOSEN_COLUMNS, COLUMNS, Chosen, Count, Event, Found, Listed
 from laneway.deadletter.stream import StreamReader
 from laneway.errors import BrokerError, DeadLetterError, LanewayError
-from laneway.topology import LETTER_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,13 +30,8 @@ if TYPE_CHECKING:
     from laneway.deadletter.select import Cursor, Selection
     from laneway.deadletter.stream import Stored
 
-#: Seconds for which an idle connection is trusted: the broker closes it without heartbeats.
-_FRESH_SECONDS: Final = 15.0
-#: Entries that are rather skipped than looked up anew.
-_NEAR: Final = 200
-#: What is read at a time: letters, and bytes of them.
-_FETCH_LETTERS: Final = 4_000
-_FETCH_BYTES: Final = 8 * 1024 * 1024
+#: Offsets of chosen letters that are looked up at a time.
+_SPOTS: Final = 20_000
 
 #: What letters can be counted by.
 GROUPS: Final = ("cause", "queue", "task", "outcome", "state", "error_type")
@@ -94,7 +87,7 @@ class Mailbox:
 
     def _refresh(self) -> None:
         with self._reading() as connection:
-            refresh(self._index, StreamReader(connection), self._progress)
+            catch_up(self._index, StreamReader(connection), self._progress)
 
     def listed(self, selection: Selection, after: Cursor | None, limit: int) -> list[Listed]:
         """The newest letters, behind a cursor."""
@@ -103,7 +96,7 @@ class Mailbox:
             term, more = after.where()
             where, values = f"{where} AND {term}", [*values, *more]
         rows = self._index.rows(
-            f"SELECT * FROM letters WHERE {where} ORDER BY at DESC, id DESC LIMIT ?",  # noqa: S608 (values are bound)
+            f"SELECT {COLUMNS} FROM letters WHERE {where} ORDER BY at DESC, id DESC LIMIT ?",  # noqa: S608 (values are bound)
             [*values, limit],
         )
         return [Listed.of(row, self.vhost) for row in rows]
@@ -152,14 +145,14 @@ class Mailbox:
             BrokerError: the broker broke off.
         """
         rows = self._index.rows(
-            "SELECT * FROM letters WHERE id = :letter OR (id > :letter || '.'"
+            f"SELECT {COLUMNS}, offset FROM letters WHERE id = :letter OR (id > :letter || '.'"  # noqa: S608 (our columns)
             " AND id < :letter || '/' AND task_id = :letter) ORDER BY replays DESC LIMIT 1",
             {"letter": letter},
         )
         row = next(rows, None)
         if row is None:
             return None
-        letters = [_letter(entry) for entry in self._at(self._offsets(row))]
+        letters = [letter_of(entry) for some in self._fetch(self._offsets(row)) for entry in some]
         if not letters:
             return None
         whole = letters[0]
@@ -170,7 +163,7 @@ class Mailbox:
             listed=listed, letter=whole, history=self._history(row["id"]), later=self._later(listed)
         )
 
-    def letters(self, selection: Selection) -> Iterator[list[tuple[Listed, Letter]]]:
+    def letters(self, selection: Selection) -> Iterator[list[tuple[Chosen, Letter]]]:
         """All selected letters with their messages, oldest first, some at a time.
 
         The selection is made once, at the beginning. Where two reports of one failure stand in the
@@ -181,7 +174,7 @@ class Mailbox:
         """
         return self._chosen(*selection.where())
 
-    def due_for_renewal(self, before: float) -> Iterator[list[tuple[Listed, Letter]]]:
+    def due_for_renewal(self, before: float) -> Iterator[list[tuple[Chosen, Letter]]]:
         """The open letters that were last appended before then, like :meth:`letters`."""
         return self._chosen(
             "state = 'open' AND at < ? AND NOT EXISTS (SELECT 1 FROM marks JOIN entries"
@@ -190,7 +183,7 @@ class Mailbox:
             [before, before],
         )
 
-    def _chosen(self, where: str, values: Sequence[Any]) -> Iterator[list[tuple[Listed, Letter]]]:
+    def _chosen(self, where: str, values: Sequence[Any]) -> Iterator[list[tuple[Chosen, Letter]]]:
         db = self._index.db
         # One for each call: what is done with some letters may ask for others.
         chosen = f"chosen_{next(self._numbers)}"
@@ -201,22 +194,28 @@ class Mailbox:
         )
         db.execute(f"CREATE UNIQUE INDEX temp.{chosen}_spot ON {chosen} (spot)")
         behind = -1
-        while True:
-            rows = db.execute(
-                f"SELECT spot, letters.* FROM {chosen} JOIN letters USING (id)"  # noqa: S608 (the same)
-                " WHERE spot > ? ORDER BY spot LIMIT ?",
-                (behind, _FETCH_LETTERS),
-            ).fetchall()
-            if not rows:
-                db.execute(f"DROP TABLE {chosen}")
-                return
-            by_spot = {row["spot"]: row for row in rows}
-            found = self._at(list(by_spot))
-            # The answer ends where it grew too large; what retention took in between is left out.
-            behind = rows[-1]["spot"] if not found.cut else found[-1].offset
-            yield [
-                (Listed.of(by_spot[entry.offset], self.vhost), _letter(entry)) for entry in found
-            ]
+        while spots := self._spots(chosen, behind):
+            for entries in self._fetch(spots):
+                rows = db.execute(
+                    f"SELECT {CHOSEN_COLUMNS}, spot FROM {chosen} JOIN letters USING (id)"  # noqa: S608 (the same)
+                    " WHERE spot BETWEEN ? AND ?",
+                    (entries[0].offset, entries[-1].offset),
+                )
+                known = {row[-1]: Chosen._make(row[:-1]) for row in rows}
+                yield [
+                    (known[entry.offset], letter_of(entry))
+                    for entry in entries
+                    if entry.offset in known
+                ]
+            behind = spots[-1]
+        db.execute(f"DROP TABLE {chosen}")
+
+    def _spots(self, chosen: str, behind: int) -> list[int]:
+        rows = self._index.rows(
+            f"SELECT spot FROM {chosen} WHERE spot > ? ORDER BY spot LIMIT ?",  # noqa: S608 (the same)
+            (behind, _SPOTS),
+        )
+        return [row[0] for row in rows]
 
     def selected(self, selection: Selection) -> Iterator[list[tuple[int, Listed]]]:
         """All selected letters with their offsets, as the index knows them, in that order."""
@@ -224,13 +223,14 @@ class Mailbox:
         behind = -1
         while True:
             rows = self._index.db.execute(
-                f"SELECT * FROM letters WHERE ({where}) AND offset > ? ORDER BY offset LIMIT 5000",  # noqa: S608 (the same)
+                f"SELECT {COLUMNS}, offset FROM letters WHERE ({where}) AND offset > ?"  # noqa: S608 (the same)
+                " ORDER BY offset LIMIT 5000",
                 [*values, behind],
             ).fetchall()
             if not rows:
                 return
-            behind = rows[-1]["offset"]
-            yield [(row["offset"], Listed.of(row, self.vhost)) for row in rows]
+            behind = rows[-1][-1]
+            yield [(row[-1], Listed.of(row, self.vhost)) for row in rows]
 
     def close(self) -> None:
         """Close file and connection."""
@@ -260,26 +260,13 @@ class Mailbox:
         )
         return tuple(row[0] for row in rows)
 
-    def _at(self, offsets: Sequence[int]) -> _Entries:
-        """The entries of the letter stream at these offsets, in ascending order."""
-        found, size = _Entries(), 0
-        with self._reading() as connection:
-            reader = StreamReader(connection)
-            for first, last, wanted in _stretches(offsets):
-                span = last - first + 1
-                for entries in reader.entries(LETTER_STREAM, first, last, prefetch=min(1000, span)):
-                    some = [entry for entry in entries if entry.offset in wanted]
-                    found += some
-                    size += sum(len(entry.body) for entry in some)
-                    if size > _FETCH_BYTES:
-                        found.cut = True
-                        return found
-        return found
+    def _fetch(self, offsets: Sequence[int]) -> Iterator[list[Stored]]:
+        return fetch(self._address, self.vhost, offsets)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A connection; a new one if the last one was idle for long, or broke."""
-        if self._connection is None or time.monotonic() - self._used_at > _FRESH_SECONDS:
+        if self._connection is None or time.monotonic() - self._used_at > FRESH_SECONDS:
             self._connection = None
             self._open.close()
             self._connection = self._open.enter_context(connection_to(self._address, self.vhost))
@@ -294,29 +281,3 @@ class Mailbox:
                 raise BrokerError(f"the broker broke off on {where!r}: {error}") from error
             raise
         self._used_at = time.monotonic()
-
-
-class _Entries(list["Stored"]):
-    """Entries; ``cut`` if there were more than fit."""
-
-    cut: bool = False
-
-
-def _letter(entry: Stored) -> Letter:
-    """The letter of an entry that is indexed; without its message if that cannot be read."""
-    try:
-        return envelope.decode(entry.body)
-    except envelope.EnvelopeUnreadable:
-        document = envelope.document_of(entry.body)
-        del document["original"]
-        return envelope.decode(json.dumps(document).encode())
-
-
-def _stretches(offsets: Sequence[int]) -> Iterator[tuple[int, int, frozenset[int]]]:
-    """Ascending offsets as stretches that are read in one go."""
-    start = 0
-    for at in range(1, len(offsets) + 1):
-        if at == len(offsets) or offsets[at] - offsets[at - 1] > _NEAR:
-            some = offsets[start:at]
-            yield some[0], some[-1], frozenset(some)
-            start = at

@@ -44,6 +44,24 @@ _LONG: Final = frozenset(map(ord, "SxFA"))
 _length = struct.Struct(">I").unpack_from
 
 
+#: The headers that the broker writes: when it delivers again, and when it gives a message up.
+BROKERS_HEADERS: Final = frozenset(
+    {
+        "x-death",
+        "x-first-death-exchange",
+        "x-first-death-queue",
+        "x-first-death-reason",
+        "x-last-death-exchange",
+        "x-last-death-queue",
+        "x-last-death-reason",
+        "x-delivery-count",
+        "x-acquired-count",
+    }
+)
+#: The same, as names stand on the wire.
+RAW_BROKERS_HEADERS: Final = frozenset(name.encode() for name in BROKERS_HEADERS)
+
+
 class PropertiesUnreadable(ValueError):
     """These bytes are no properties of a message."""
 

@@ -12,6 +12,7 @@ repeats the command replays what no entry names yet: at most ``UNNOTED`` jobs ru
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter, deque
 from contextlib import ExitStack
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
     from laneway.app import Laneway
     from laneway.broker.address import VhostKind
     from laneway.deadletter.letter import Letter
-    from laneway.deadletter.listed import Listed
+    from laneway.deadletter.listed import Chosen, Listed
     from laneway.deadletter.mailbox import Mailbox
     from laneway.deadletter.replay_options import ReplayOptions
     from laneway.deadletter.select import Selection
 
-#: Seconds between two looks at how the replayed jobs ended.
+#: Seconds between two looks at how the replayed jobs ended; a look that takes long is followed by
+#: so many times as long without one, because nothing is sent meanwhile.
 _LOOK_SECONDS: Final = 2.0
+_LOOK_TIMES: Final = 20.0
 _CANARY_LOOK_SECONDS: Final = 0.5
 #: The newest replayed jobs whose ends are looked at, and how many must have ended to judge by.
 _WATCHED: Final = 2_000
@@ -76,7 +79,7 @@ class Replay:
         self._locks: list[Lock] = []
         self._sendings: dict[VhostKind, Sending] = {}
         self._newest: dict[VhostKind, deque[str]] = {}
-        self._looked_at = time.monotonic()
+        self._look_at = time.monotonic() + _LOOK_SECONDS
         self._next_at = 0.0
 
     def run(self) -> ReplayAccount:
@@ -117,7 +120,7 @@ class Replay:
         for mailbox in self._mailboxes:
             for page in mailbox.selected(self._selection):
                 for _, listed in page:
-                    self.account.replayed += self._is_replayable(listed)
+                    self.account.replayed += self._is_replayable(mailbox.vhost, listed)
 
     def _sending(self, vhost: VhostKind) -> Sending:
         return Sending(
@@ -128,7 +131,7 @@ class Replay:
             run=self.account.run,
             reason=self._options.reason,
             renamed=self._options.new_ids,
-            on_sent=self._sent,
+            on_sent=functools.partial(self._sent, vhost),
             on_full=lambda queue: self._say(f"the queue {queue} is full: waiting for room"),
         )
 
@@ -154,19 +157,19 @@ class Replay:
             # There were no more than the first ones.
             self._await(first)
 
-    def _letters(self) -> Iterator[tuple[Mailbox, Listed, Letter]]:
+    def _letters(self) -> Iterator[tuple[Mailbox, Chosen, Letter]]:
         for mailbox in self._mailboxes:
             for batch in mailbox.letters(self._selection):
                 for listed, letter in batch:
                     yield mailbox, listed, letter
 
-    def _send(self, vhost: VhostKind, listed: Listed, letter: Letter) -> bool:
+    def _send(self, vhost: VhostKind, listed: Chosen, letter: Letter) -> bool:
         """Send one, if it can be replayed."""
         options = self._options
         if listed.state not in self._selection.states:
             self.account.left[f"{listed.state} meanwhile"] += 1
             return False
-        if not self._is_replayable(listed):
+        if not self._is_replayable(vhost, listed):
             return False
         try:
             message, correlation_id = republished(
@@ -179,17 +182,19 @@ class Replay:
         self._sendings[vhost].send(listed, message, correlation_id)
         return True
 
-    def _is_replayable(self, listed: Listed) -> bool:
+    def _is_replayable(self, vhost: VhostKind, listed: Listed | Chosen) -> bool:
         try:
-            raise_unless_replayable(listed, self._app.policy, max_replays=self._options.max_replays)
+            raise_unless_replayable(
+                listed, vhost, self._app.policy, max_replays=self._options.max_replays
+            )
         except NotReplayable as error:
             self.account.left[str(error)] += 1
             return False
         return True
 
-    def _sent(self, listed: Listed) -> None:
+    def _sent(self, vhost: VhostKind, listed: Chosen) -> None:
         self.account.replayed += 1
-        self._newest.setdefault(listed.vhost, deque(maxlen=_WATCHED)).append(listed.id)
+        self._newest.setdefault(vhost, deque(maxlen=_WATCHED)).append(listed.id)
         self._progress(self.account.replayed, self.account.selected)
         self._app.facts.tell(
             "replayed",
@@ -241,11 +246,13 @@ class Replay:
 
     def _watch(self) -> None:
         """Look now and then at how the newest ones ended; stop if too many failed again."""
-        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
+        began = time.monotonic()
+        if began < self._look_at:
             return
         self._check_locks()
         ends = self._ends(self._newest)
-        self._looked_at = time.monotonic()
+        now = time.monotonic()
+        self._look_at = now + max(_LOOK_SECONDS, _LOOK_TIMES * (now - began))
         failed, ended = ends["failed-again"], ends["failed-again"] + ends["resolved"]
         if ended >= _ENOUGH and failed / ended > self._options.stop_share:
             self.account.stopped = (

@@ -23,7 +23,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from laneway import arguments
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.deadletter.properties import PropertiesUnreadable, RawProperties
+from laneway.deadletter.properties import (
+    RAW_BROKERS_HEADERS,
+    PropertiesUnreadable,
+    RawProperties,
+)
 from laneway.deadletter.state import new_job_id
 from laneway.frames import Publish, publish_method
 from laneway.prepared import READY_AT_HEADER
@@ -32,17 +36,16 @@ from laneway.topology import JOBS_EXCHANGE
 if TYPE_CHECKING:
     from laneway.broker.address import VhostKind
     from laneway.deadletter.letter import Letter
-    from laneway.deadletter.listed import Listed
+    from laneway.deadletter.listed import Chosen, Listed
     from laneway.policy import Policy
 
 #: How often a job is replayed, if nobody says otherwise.
 DEFAULT_MAX_REPLAYS: Final = 3
 
 _PERSISTENT: Final = b"\x02"
-_BROKERS: Final = frozenset(
-    {b"x-death", b"x-delivery-count", b"x-acquired-count", b"x-stream-offset", b"CC", b"BCC"}
-)
-_BROKERS_PREFIXES: Final = (b"x-first-death-", b"x-last-death-", b"x-opt-")
+_DROPPED: Final = RAW_BROKERS_HEADERS | {b"x-stream-offset", b"CC", b"BCC"}
+# Annotations that RabbitMQ 4 keeps of a message.
+_DROPPED_PREFIX: Final = b"x-opt-"
 _REPR_CHARACTERS: Final = 1024
 _REPR_LEVELS: Final = 3
 
@@ -69,7 +72,9 @@ class Republished(NamedTuple):
     correlation_id: str
 
 
-def raise_unless_replayable(listed: Listed, policy: Policy, *, max_replays: int) -> None:
+def raise_unless_replayable(
+    listed: Listed | Chosen, vhost: VhostKind, policy: Policy, *, max_replays: int
+) -> None:
     """Refuse what can be refused by what is known of a letter without reading it.
 
     Raises:
@@ -78,10 +83,10 @@ def raise_unless_replayable(listed: Listed, policy: Policy, *, max_replays: int)
     queue = policy.queues.get(listed.queue)
     if queue is None:
         raise NotReplayable(f"the policy has no queue {listed.queue!r} any more")
-    if queue.vhost != listed.vhost:
+    if queue.vhost != vhost:
         raise NotReplayable(
             f"the queue {listed.queue!r} is now in the virtual host {queue.vhost!r}, and the "
-            f"letters are of {listed.vhost!r}"
+            f"letters are of {vhost!r}"
         )
     if not listed.has_original:
         raise NotReplayable("the message is not there: only what happened was reported")
@@ -141,7 +146,7 @@ def _method(queue: str) -> bytes:
 
 def _drop(properties: RawProperties, letter: Letter, now: float) -> None:
     headers = properties.headers
-    for name in [one for one in headers if one in _BROKERS or one.startswith(_BROKERS_PREFIXES)]:
+    for name in [one for one in headers if one in _DROPPED or one.startswith(_DROPPED_PREFIX)]:
         del headers[name]
     properties.fields.pop("user_id", None)
     expires = properties.header_text("expires")

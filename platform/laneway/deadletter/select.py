@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from laneway.deadletter.cause import CAUSE_DIGITS
 from laneway.deadletter.letter import Outcome
 from laneway.deadletter.state import STATES, State
 from laneway.errors import SelectionInvalid
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Letters whose job is at rest, and nothing was decided: what is selected if nobody says otherwise.
 OPEN: Final[tuple[State, ...]] = ("open",)
+
+_CAUSE: Final = re.compile(f"[0-9a-f]{{6,{CAUSE_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +47,9 @@ class Selection:
     ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.cause is not None and not re.fullmatch(r"[0-9a-f]{6,12}", self.cause):
+        if self.cause is not None and not _CAUSE.fullmatch(self.cause):
             raise SelectionInvalid(
-                f"cause: expected 6 to 12 hexadecimal digits, got: {self.cause!r}. "
+                f"cause: expected 6 to {CAUSE_DIGITS} hexadecimal digits, got: {self.cause!r}. "
                 "'laneway dead stats' lists the causes."
             )
         if self.outcome is not None and self.outcome not in get_args(Outcome):
@@ -83,7 +86,10 @@ class Selection:
             add("queue = ?", self.queue)
         if self.task is not None:
             add("task GLOB ?", self.task.replace("[", "[[]"))
-        if self.cause is not None:
+        if self.cause is not None and len(self.cause) == CAUSE_DIGITS:
+            # With this the index gives its letters in order, however many there are.
+            add("cause = ?", self.cause)
+        elif self.cause is not None:
             # All causes that begin so; 'g' comes after the last hexadecimal digit.
             add("cause >= ? AND cause < ?", self.cause, f"{self.cause}g")
         if self.outcome is not None:

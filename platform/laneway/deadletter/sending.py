@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from laneway.app import Laneway
     from laneway.broker.address import VhostKind
     from laneway.deadletter.audit import Verb
-    from laneway.deadletter.listed import Listed
+    from laneway.deadletter.listed import Chosen
     from laneway.frames import Publish
 
 #: Messages that may be sent without a confirmed entry.
 UNNOTED: Final = 500
-#: Letters that one entry names.
+#: Letters that one entry names, at least; the last one may name fewer.
 _ENTRY_LETTERS: Final = 50
 _WINDOW: Final = 300
 #: Seconds between two attempts on a full queue: the first, and the longest.
@@ -60,7 +60,7 @@ class Sending:
         run: str,
         reason: str | None = None,
         renamed: bool = False,
-        on_sent: Callable[[Listed], None] = lambda _letter: None,
+        on_sent: Callable[[Chosen], None] = lambda _letter: None,
         on_full: Callable[[str], None] = lambda _queue: None,
     ) -> None:
         self._publisher = app.publisher(vhost)
@@ -71,7 +71,7 @@ class Sending:
         self._pipeline: Pipeline
         self._position = 0
         # Sent and not known to be accepted, by position.
-        self._unsettled: dict[int, Listed] = {}
+        self._unsettled: dict[int, Chosen] = {}
         # Accepted, and in no entry yet.
         self._accepted: list[str] = []
         # Letters of entries on their way, by position.
@@ -114,7 +114,7 @@ class Sending:
             finally:
                 self._pipeline.leave()
 
-    def send(self, letter: Listed, message: Publish, correlation_id: str) -> None:
+    def send(self, letter: Chosen, message: Publish, correlation_id: str) -> None:
         """Send the message of a letter; it may wait until there is room for it.
 
         Raises:
@@ -122,15 +122,15 @@ class Sending:
                 full queue.
         """
         while self._unnoted >= UNNOTED:
-            self._note()
-            self._pipeline.settle(self._on_their_way() // 2)
+            # One answer, and no more: the others stay on their way meanwhile.
+            self._pipeline.settle(self._on_their_way() - 1)
+            self._note_some()
             self._wait_for_room()
             self._raise_refusal()
         self._unsettled[self._position] = letter
         self._unnoted += 1
         self._add(correlation_id, letter, message)
-        if len(self._accepted) >= _ENTRY_LETTERS:
-            self._note()
+        self._note_some()
         self._wait_for_room()
         self._raise_refusal()
 
@@ -167,7 +167,7 @@ class Sending:
     def _on_their_way(self) -> int:
         return len(self._unsettled) + len(self._entries)
 
-    def _add(self, correlation_id: str, letter: Listed | None, message: Publish) -> None:
+    def _add(self, correlation_id: str, letter: Chosen | None, message: Publish) -> None:
         job = Job(
             self._position,
             correlation_id,
@@ -178,6 +178,10 @@ class Sending:
         )
         self._position += 1
         self._pipeline.add(job)
+
+    def _note_some(self) -> None:
+        if len(self._accepted) >= _ENTRY_LETTERS:
+            self._note()
 
     def _note(self) -> None:
         if not self._accepted:

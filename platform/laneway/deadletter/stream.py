@@ -6,7 +6,8 @@ question is the mark: what came before its answer was there, what did not come w
 end is, is asked once, at the last chunk; then entries are read up to there, so that a reader comes
 to an end however fast others write.
 
-Entries come by the million, so their frames are read here; py-amqp does all that is rare.
+Entries come by the million, so their frames are read by :mod:`laneway.deliveries`; py-amqp connects
+and opens the channel.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 import amqp.exceptions
 
+from laneway.deliveries import METHOD, Reader
 from laneway.errors import BrokerError, TopologyMissing
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Iterator
 
     from kombu.connection import Connection
+
+    from laneway.deliveries import Delivery
 
 #: Entries that may be on their way to a reader.
 PREFETCH: Final = 10_000
@@ -31,19 +36,16 @@ PATIENCE: Final = 20.0
 #: Seconds in which a chunk that is being written becomes readable: of a stream that has entries,
 #: and of one that seems to have none.
 _SETTLING_SECONDS: Final = (3.0, 0.15)
+#: Seconds between two questions meanwhile: the first, and the longest.
+_PAUSE_SECONDS: Final = (0.002, 0.02)
 _RECV_BYTES: Final = 512 * 1024
 
-_METHOD, _HEADER, _BODY = 1, 2, 3
-_END: Final = 0xCE
-_DELIVER: Final = b"\x00\x3c\x00\x3c"
 _QOS_OK: Final = b"\x00\x3c\x00\x0b"
 _CANCEL: Final = b"\x00\x3c\x00\x1e"
-_CANCEL_OK: Final = b"\x00\x3c\x00\x1f"
 _CLOSE: Final = (b"\x00\x14\x00\x28", b"\x00\x0a\x00\x32")
 _TAG: Final = "laneway.dead"
 _OFFSET: Final = b"\x0fx-stream-offsetl"
 
-_frame_head = struct.Struct(">BHI").unpack_from
 _long_long = struct.Struct(">Q").unpack_from
 _pack_head = struct.Struct(">BHI").pack
 
@@ -75,20 +77,20 @@ class StreamReader:
             TopologyMissing: there is no such stream.
             BrokerError: the broker broke off.
         """
-        with _Subscription(self._connection, stream, "first", prefetch=1) as subscription:
+        with Subscription(self._connection, stream, "first", prefetch=1) as subscription:
             entries = subscription.until_settled(has_some=False)
             return min((entry.offset for entry in entries), default=None)
 
-    def last_offset(self, stream: str, *, has_some: bool = False) -> int | None:
+    def last(self, stream: str, *, has_some: bool = False) -> Stored | None:
         """The newest entry of the stream; None if it has none. Raises as :meth:`first_offset`.
 
         Args:
             stream: its name.
             has_some: it had entries before, so that none would be a surprise.
         """
-        with _Subscription(self._connection, stream, "last", prefetch=PREFETCH) as subscription:
+        with Subscription(self._connection, stream, "last", prefetch=PREFETCH) as subscription:
             entries = subscription.until_settled(has_some=has_some)
-            return max((entry.offset for entry in entries), default=None)
+            return entries[-1] if entries else None
 
     def entries(
         self, stream: str, start: Start, last: int, *, prefetch: int = PREFETCH
@@ -100,14 +102,14 @@ class StreamReader:
         Args:
             stream: its name.
             start: where to begin.
-            last: at most what :meth:`last_offset` said.
+            last: at most that of :meth:`last`.
             prefetch: entries that may be on their way.
 
         Raises:
             TopologyMissing: there is no such stream.
             BrokerError: the broker broke off, or nothing comes any more.
         """
-        with _Subscription(self._connection, stream, start, prefetch=prefetch) as subscription:
+        with Subscription(self._connection, stream, start, prefetch=prefetch) as subscription:
             while True:
                 entries = subscription.read(last)
                 if entries and entries[-1].offset >= last:
@@ -117,8 +119,20 @@ class StreamReader:
                     yield entries
 
 
-class _Subscription:
-    """One consumer on a channel of its own; ends with the block."""
+class Subscription:
+    """One consumer on a channel of its own; ends with the block.
+
+    What comes on the connection meanwhile is its own: nobody else may use that.
+
+    Args:
+        connection: open.
+        stream: its name.
+        start: where to begin.
+        prefetch: entries that the broker may send ahead of :meth:`read`.
+
+    Raises:
+        TopologyMissing: there is no such stream.
+    """
 
     def __init__(self, connection: Connection, stream: str, start: Start, *, prefetch: int) -> None:
         self._connection = connection
@@ -127,11 +141,7 @@ class _Subscription:
         self._prefetch = prefetch
         self._channel: Any = None
         self._transport: Any = None
-        self._rest = b""
-        # Of the message whose frames are being read.
-        self._offset: int | None = None
-        self._missing = 0
-        self._parts: list[bytes] = []
+        self._reader: Reader
         self._tag = self._acked = 0
         # What the broker answered, by class and method.
         self._answers: set[bytes] = set()
@@ -140,6 +150,7 @@ class _Subscription:
     def __enter__(self) -> Self:
         self._channel = channel = self._connection.channel()
         self._transport = channel.connection.transport
+        self._reader = Reader(channel.channel_id, self._other, channel.connection.frame_max)
         try:
             count = channel.queue_declare(self._stream, passive=True).message_count
         except amqp.exceptions.NotFound as error:
@@ -163,8 +174,8 @@ class _Subscription:
         if kind is not None and issubclass(kind, BrokerError | OSError):
             return  # there is nothing to take leave of
         payload = _CANCEL + bytes((len(_TAG),)) + _TAG.encode() + b"\x00"
-        self._write(_METHOD, payload)
-        while _CANCEL_OK not in self._answers:
+        self._write(payload)
+        while not self._reader.cancelled:
             self._receive(PATIENCE)
         self._channel.close()
 
@@ -172,6 +183,7 @@ class _Subscription:
         """Everything that the broker has for this consumer now."""
         found: list[Stored] = []
         until = time.monotonic() + _SETTLING_SECONDS[0 if has_some or self._has_some else 1]
+        pause = _PAUSE_SECONDS[0]
         while True:
             new = self._before_the_mark()
             found += new
@@ -179,7 +191,8 @@ class _Subscription:
                 return found
             if not new:
                 # The last chunk may be on its way to the disks: until then nobody can read it.
-                time.sleep(0.02)
+                time.sleep(pause)
+                pause = min(pause * 2, _PAUSE_SECONDS[1])
 
     def read(self, last: int) -> list[Stored]:
         """The next entries, at least one.
@@ -207,7 +220,7 @@ class _Subscription:
     def _before_the_mark(self) -> list[Stored]:
         self._answers.discard(_QOS_OK)
         # basic.qos with the value that it has: a question that changes nothing.
-        self._write(_METHOD, struct.pack(">HHIHB", 60, 10, 0, self._prefetch, 0))
+        self._write(struct.pack(">HHIHB", 60, 10, 0, self._prefetch, 0))
         while _QOS_OK not in self._answers:
             self._receive(PATIENCE)
         self._ack(least=1)
@@ -220,11 +233,11 @@ class _Subscription:
     def _ack(self, *, least: int) -> None:
         """Let more come, once so many have come: each ack makes the broker look for entries."""
         if self._tag - self._acked >= least:
-            self._write(_METHOD, struct.pack(">HHQB", 60, 80, self._tag, 1))
+            self._write(struct.pack(">HHQB", 60, 80, self._tag, 1))
             self._acked = self._tag
 
-    def _write(self, kind: int, payload: bytes) -> None:
-        head = _pack_head(kind, self._channel.channel_id, len(payload))
+    def _write(self, payload: bytes) -> None:
+        head = _pack_head(METHOD, self._channel.channel_id, len(payload))
         with self._transport.having_timeout(PATIENCE):
             self._transport.write(head + payload + b"\xce")
 
@@ -239,64 +252,35 @@ class _Subscription:
             ) from error
         if not data:
             raise BrokerError(f"the broker closed the connection while {self._stream!r} was read")
-        self._feed(data)
+        try:
+            self._reader.feed(data)
+        except ConnectionError as error:
+            raise BrokerError(str(error)) from error
+        self._take(self._reader.deliveries)
 
-    def _feed(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-        at, end = 0, len(data)
-        while end - at >= 8:
-            kind, _, size = _frame_head(data, at)
-            after = at + 8 + size
-            if after > end:
-                break
-            if data[after - 1] != _END:
-                raise BrokerError("expected the end of an AMQP frame, got other bytes")
-            start, at = at + 7, after
-            if kind == _BODY:
-                self._body(data[start : after - 1])
-            elif kind == _HEADER:
-                self._header(data, start, after - 1)
-            elif kind == _METHOD:
-                self._method(data, start)
-        self._rest = data[at:]
+    def _take(self, deliveries: deque[Delivery]) -> None:
+        for one in deliveries:
+            found = one.raw_properties.find(_OFFSET)
+            if found < 0:
+                raise BrokerError(
+                    f"expected a stream, got another kind of queue: {self._stream!r}. "
+                    "Run 'laneway topology plan'."
+                )
+            (offset,) = _long_long(one.raw_properties, found + len(_OFFSET))
+            self._entries.append(Stored(offset, one.body))
+        if deliveries:
+            self._tag = deliveries[-1].tag
+            deliveries.clear()
 
-    def _method(self, data: bytes, start: int) -> None:
-        what = data[start : start + 4]
-        if what == _DELIVER:
-            # The delivery tag stands behind the consumer's.
-            (self._tag,) = _long_long(data, start + 5 + data[start + 4])
-        elif what in _CLOSE:
-            code, length = struct.unpack_from(">HB", data, start + 4)
-            text = data[start + 7 : start + 7 + length].decode("utf-8", "replace")
-            raise BrokerError(f"the broker refuses to let {self._stream!r} be read: {code} {text}")
-        elif what == _CANCEL:
-            raise BrokerError(f"the stream {self._stream!r} was deleted or moved while it was read")
-        else:
-            self._answers.add(bytes(what))
-
-    def _header(self, data: bytes, start: int, stop: int) -> None:
-        (self._missing,) = _long_long(data, start + 4)
-        found = data.find(_OFFSET, start, stop)
-        if found < 0:
-            raise BrokerError(
-                f"expected a stream, got another kind of queue: {self._stream!r}. "
-                "Run 'laneway topology plan'."
-            )
-        (self._offset,) = _long_long(data, found + len(_OFFSET))
-        if not self._missing:
-            self._complete(b"")
-
-    def _body(self, piece: bytes) -> None:
-        self._missing -= len(piece)
-        if self._missing > 0:
-            self._parts.append(piece)
+    def _other(self, kind: int, _channel: int, payload: bytes) -> None:
+        """What is no entry: answers, bad news, heartbeats."""
+        if kind != METHOD:
             return
-        if self._parts:
-            piece = b"".join((*self._parts, piece))
-            self._parts = []
-        self._complete(piece)
-
-    def _complete(self, body: bytes) -> None:
-        assert self._offset is not None
-        self._entries.append(Stored(self._offset, body))
+        what = payload[:4]
+        if what in _CLOSE:
+            code, length = struct.unpack_from(">HB", payload, 4)
+            text = payload[7 : 7 + length].decode("utf-8", "replace")
+            raise BrokerError(f"the broker refuses to let {self._stream!r} be read: {code} {text}")
+        if what == _CANCEL:
+            raise BrokerError(f"the stream {self._stream!r} was deleted or moved while it was read")
+        self._answers.add(what)

@@ -171,7 +171,6 @@ class SharedBucket:
                 trouble = f"it took {seconds * 1000:.0f} ms"
         except Exception as error:  # noqa: BLE001 (whatever it is, a job must not notice)
             trouble = f"{type(error).__name__}: {error}"
-            question.answer = True
         self._note(trouble)
 
     def _note(self, trouble: str | None) -> None:

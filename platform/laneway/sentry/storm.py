@@ -34,7 +34,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from laneway.sentry.after_fork import start_afresh_in_child
 
@@ -55,7 +55,8 @@ OTHERS: Final = "others"
 _FORGOTTEN_AFTER: Final = BURST * INTERVAL
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Held:
     """Failures of one cause that no event carried yet."""
 
     #: As it was given to :meth:`Storm.admit`; :data:`OTHERS` for those there was no room for.
@@ -115,7 +116,7 @@ class Storm:
 
     A failure becomes an event if its cause has a token in this process (3, then one a minute) and,
     where there is a shared bucket, one there. That is asked second, so a cause asks Redis no more
-    often than it gets tokens here, and a failure that is held back here costs about a microsecond.
+    often than it gets tokens here, and what is held back here costs no question.
 
     At most ``causes`` causes are kept apart. If there are more within three minutes, the rest share
     one bucket and one count, which a closing event carries as :data:`OTHERS`.

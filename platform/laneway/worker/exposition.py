@@ -58,6 +58,11 @@ class _Numbers:
             histogram.add_metric(queue, list(zip(bounds, accumulate(counts), strict=True)), total)
             yield histogram
         yield self._gauge("concurrency", "Jobs that run at a time at most.", worker.concurrency)
+        yield self._gauge(
+            "results_waiting",
+            "Ended jobs whose results could not be stored yet.",
+            worker.tallies.results_waiting(),
+        )
         if isinstance(worker.pool, DirectPool):
             yield from self._of_processes(worker.pool)
 

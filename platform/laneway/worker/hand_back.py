@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import amqp
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
+from laneway.deadletter.properties import BROKERS_HEADERS
 from laneway.delay import LONGEST_DELAY
 from laneway.frames import Publish, publish_method
 from laneway.worker.gate import UNKNOWN_HEADER
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
 #: The exchange through which delayed messages enter (Celery 5.7, ``celery/app/base.py``).
 _DELAYS: Final = "celery_delayed_27"
-
-
-#: What the broker writes into the headers of what waited in it. Published with them again, RabbitMQ
-#: before 4.0 takes the second way through one delay for a cycle, and drops the message.
-_BROKERS_OWN: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 
 
 def hand_back(
@@ -56,7 +52,9 @@ def hand_back(
         Exception: the headers cannot be written again.
     """
     wait = min(math.ceil(seconds), LONGEST_DELAY)
-    kept = {name: value for name, value in headers.items() if not name.startswith(_BROKERS_OWN)}
+    # With the broker's own in them, RabbitMQ before 4.0 takes the second way through one delay for
+    # a cycle, and drops the message.
+    kept = {name: value for name, value in headers.items() if name not in BROKERS_HEADERS}
     if count is not None:
         kept[UNKNOWN_HEADER] = count
     again = amqp.Message(**{**_without_headers(properties), "application_headers": kept})

@@ -15,18 +15,28 @@ from laneway import marked, settings
 from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
+from laneway.late_results import LateResults
 from laneway.probes import address_of_health
 from laneway.queues import POOL_CAN
 from laneway.worker import direct, reporting, telling
 from laneway.worker.grace import keep_grace
 from laneway.worker.health import Health
-from laneway.worker.tally import Counting, Tallies
+from laneway.worker.tally import Counting, Tallies, Tally
 
 #: Processes that may be added while the worker runs.
 _SPARE: Final = 64
 #: Seconds that letters under way get when the worker stops: the deadline of one publish.
 _LAST_LETTERS: Final = 10.0
+#: Seconds that results which could not be stored yet get when their process ends.
+_LAST_RESULTS: Final = 5.0
+#: The result backend of a worker, by Celery's names of what it stands for.
+_BACKENDS: Final = {
+    "redis": "laneway.worker.result_backend:PatientRedisBackend",
+    "rediss": "laneway.worker.result_backend:PatientRedisBackend",
+    "sentinel": "laneway.worker.result_backend:PatientSentinelBackend",
+}
 _UID: Final = "laneway.tally"
+_LATE_UID: Final = "laneway.late_results"
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
 _REQUEST: Final = "laneway.worker.request:JobRequest"
 _LOGGERS_OF_JOBS: Final = (
@@ -61,6 +71,7 @@ class JobWorker(Worker):
         for task in self.app.tasks.values():
             if task.Request == _CELERYS_REQUEST:
                 task.Request = _REQUEST
+        self._keep_results()
         self._count(options.get("concurrency"))
         self.app.facts.listen(self.app.retry_budget.hear)
         teller = telling.connect(self.app, self.queue, self.hostname)
@@ -94,6 +105,29 @@ class JobWorker(Worker):
         if problems := settings.task_contradictions(tasks) + marked.problems(self.app):
             raise WorkerError("\n  ".join(["tasks contradict the platform:", *problems]))
 
+    def _keep_results(self) -> None:
+        """Keep what jobs returned while Redis is away, in the process that ran them."""
+        late = self.app.late_results = LateResults(self._tell_lost)
+        loader = self.app.loader
+        # A project's own backends stay.
+        loader.override_backends = {**_BACKENDS, **loader.override_backends}
+        if self.app._backend is not None:  # noqa: SLF001 (see test_celery_contract.py)
+            self.app._backend = self.app._get_backend()  # noqa: SLF001 (the same)
+        signals.worker_process_shutdown.disconnect(dispatch_uid=_LATE_UID)
+        signals.worker_process_shutdown.connect(
+            lambda **_: late.close(_LAST_RESULTS), weak=False, dispatch_uid=_LATE_UID
+        )
+
+    def _tell_lost(self, task: str | None, task_id: str | None, why: str) -> None:
+        self.app.facts.tell(
+            "result_lost",
+            queue=self.queue,
+            task=task,
+            task_id=task_id,
+            worker=self.hostname,
+            reason=why,
+        )
+
     def _count(self, concurrency: int | None) -> None:
         """Count what is told, in this process and in those that it will fork."""
         size = concurrency or self.app.policy.queue(self.queue).worker.concurrency
@@ -101,6 +135,8 @@ class JobWorker(Worker):
         parents = Counting(tallies[0])
         facts = self.app.facts
         facts.listen(parents)
+        late = self.app.late_results
+        late.show(tallies[0])
 
         def count_in_child(**_: Any) -> None:
             index = getattr(current_process(), "index", None)
@@ -108,6 +144,9 @@ class JobWorker(Worker):
             if isinstance(index, int) and 1 + index < len(tallies):
                 facts.leave(parents)
                 facts.listen(Counting(tallies[1 + index]))
+                # Those of the process in whose place this one is.
+                self._tell_left(tallies[1 + index])
+                late.show(tallies[1 + index])
 
         def share_memory(**_: Any) -> None:
             # Only before the first: what a later process is to share is frozen already.
@@ -124,9 +163,18 @@ class JobWorker(Worker):
         consumer = getattr(self, "consumer", None)
         if consumer is not None:
             consumer.desk.close(_LAST_LETTERS)
+        self.app.late_results.close(_LAST_RESULTS)
+        for tally in self.tallies:
+            self._tell_left(tally)
         if self.app.reporter is not None:
             self.app.reporter.close()
         super().on_stopped()
+
+    def _tell_left(self, tally: Tally) -> None:
+        """Tell of the results that waited in a process which is no more."""
+        left, tally.results_waiting = tally.results_waiting, 0
+        if left:
+            self._tell_lost(None, None, f"{left} results waited in a process that was killed")
 
     def stats(self) -> dict[str, Any]:
         """What ``celery inspect stats`` shows, with what this process was told.

@@ -40,6 +40,7 @@ class Tally(ctypes.Structure):
         ("waits", ctypes.c_uint64 * _ALL_BUCKETS),
         ("runtime_sum", ctypes.c_double),
         ("runtimes", ctypes.c_uint64 * _ALL_BUCKETS),
+        ("results_waiting", ctypes.c_uint64),
     )
 
     told: ctypes.Array[ctypes.c_uint64]
@@ -49,6 +50,8 @@ class Tally(ctypes.Structure):
     #: Seconds that ended jobs had run, together.
     runtime_sum: float
     runtimes: ctypes.Array[ctypes.c_uint64]
+    #: Ended jobs whose results could not be stored yet.
+    results_waiting: int
 
     def note(self, fact: Fact) -> None:
         """Count the fact."""
@@ -101,6 +104,10 @@ class Tallies:
         for tally in self._tallies:
             total.update(dict(zip(FACT_KINDS, tally.told, strict=True)))
         return {kind: number for kind, number in total.items() if number}
+
+    def results_waiting(self) -> int:
+        """Ended jobs whose results could not be stored yet, in the whole worker."""
+        return sum(tally.results_waiting for tally in self._tallies)
 
     def waits(self) -> tuple[list[int], float]:
         """The histogram of waits by bucket, and their sum in seconds."""

@@ -86,6 +86,7 @@ def local_platform(
     series: Series = "auto",
     throwaway: bool = True,
     stop_seconds: float = STOP_SECONDS,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Iterator[LocalPlatform]:
     """Start what is missing, one worker for each queue, a control process; stop all at the end.
 
@@ -106,6 +107,8 @@ def local_platform(
             ends with everything in it either way.
         stop_seconds: how long running jobs get to finish at the end (at most the queue's
             ``grace_period``).
+        on_ready: called when all are at work, before anybody can see it: a signal that comes
+            later ends what was ready, even if the block has not begun.
 
     Raises:
         UnknownQueue: the policy has no such queue.
@@ -141,7 +144,10 @@ def local_platform(
         ]
         stack.callback(_join, threads)
         stack.callback(_stop, groups, grace, report)
-        _start(groups, report)
+        _start(groups)
+        on_ready()
+        names = ", ".join(group.queue for group in workers)
+        report(f"workers are ready: {names}; and the control process")
         for thread in threads:
             thread.start()
         stack.callback(over.set)
@@ -201,7 +207,7 @@ def _worker_environment(
     }
 
 
-def _start(groups: Sequence[ProcessGroup], report: Callable[[str], None]) -> None:
+def _start(groups: Sequence[ProcessGroup]) -> None:
     """Start all and wait until each is at work."""
     for group in groups:
         group.start()
@@ -213,8 +219,6 @@ def _start(groups: Sequence[ProcessGroup], report: Callable[[str], None]) -> Non
         if time.monotonic() > deadline:
             raise _not_ready(waiting[0], f"was not ready within {READY_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)
-    workers = [group.queue for group in groups if isinstance(group, WorkerGroup)]
-    report(f"workers are ready: {', '.join(workers)}; and the control process")
 
 
 def _not_ready(group: ProcessGroup, what: str) -> WorkerError:

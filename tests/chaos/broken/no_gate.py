@@ -12,14 +12,21 @@ from laneway.worker.consumer import JobConsumer
 if TYPE_CHECKING:
     import kombu
 
-    from laneway.worker.gate import Quarantine
+    from laneway.worker.gate import HandBack, Quarantine
 
 
 class Forgetful(JobConsumer):
-    """A consumer without a gate."""
+    """A consumer that forgets what its gate does not let through."""
 
     def quarantine(self, message: kombu.Message, why: Quarantine) -> None:
         """Nobody will ever know."""
+        self._forget(message)
+
+    def hand_back(self, message: kombu.Message, why: HandBack) -> None:
+        """No other worker gets a chance to know the task."""
+        self._forget(message)
+
+    def _forget(self, message: kombu.Message) -> None:
         message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
 
 

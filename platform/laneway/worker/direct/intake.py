@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import amqp.spec
 from amqp import Channel
 
+from laneway.deliveries import Delivery, Reader
 from laneway.worker.direct import frames
 from laneway.worker.direct.estate import is_cut
-from laneway.worker.direct.frames import Delivery, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,10 @@ class Intake:
         self._unsettled_since = 0.0
         self._batch = 1
         self._written_at = self._heard_at = time.monotonic()
+        #: What broke the connection, whichever thread saw it.
+        self._failure: Exception | None = None
         slot.channel = self._id
-        slot.tag = slot.finished = slot.settled = slot.held = 0
+        slot.tag = slot.finished = slot.settled = slot.held = slot.writing = 0
 
     # -- subscription ------------------------------------------------------------------------
 
@@ -176,6 +178,7 @@ class Intake:
         return delivery
 
     def _receive(self, wait: float) -> None:
+        self._refuse_if_broken()
         if not (self._secured and self.socket.pending()):  # type: ignore[attr-defined]
             ready = self._poll.poll(wait * 1000)
             if not any(descriptor != self._wake for descriptor, _ in ready):
@@ -192,12 +195,15 @@ class Intake:
             try:
                 # (TLS sockets take no flags. There the main thread alone reads, when it is ready.)
                 data = self.socket.recv(_RECV_BYTES, 0 if self._secured else socket.MSG_DONTWAIT)
+                if not data:
+                    raise ConnectionError("the broker closed the connection")
+                self._heard_at = time.monotonic()
+                self._reader.feed(data)
             except BlockingIOError:
                 return
-            if not data:
-                raise ConnectionError("the broker closed the connection")
-            self._heard_at = time.monotonic()
-            self._reader.feed(data)
+            except Exception as error:
+                self._failure = error
+                raise
             self._slot.held = len(self._held)
 
     def hold_nothing(self) -> None:
@@ -262,13 +268,27 @@ class Intake:
 
     def lost(self) -> bool:
         """Whether the connection is gone, without reading from it."""
-        return is_cut(self.socket)
+        return self._failure is not None or is_cut(self.socket)
+
+    def _refuse_if_broken(self) -> None:
+        """Stop a thread that would go on after what another has met.
+
+        The pulse thread can be the first to read that the broker closes the connection, and
+        py-amqp then closes the socket under the main thread.
+        """
+        if self._failure is not None:
+            raise ConnectionError(str(self._failure)) from self._failure
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         with self._lock:
+            self._refuse_if_broken()
             self._slot.writing = 1
-            yield
+            try:
+                yield
+            except Exception as error:
+                self._failure = error
+                raise
             # Not after an error: half a frame may be out, and nobody may add to it.
             self._slot.writing = 0
 

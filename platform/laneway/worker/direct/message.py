@@ -1,4 +1,4 @@
-"""What Celery's request wants to know of a message, from what a process made of it."""
+"""A delivery as others know messages: as Celery's requests do, and as dead letters do."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.utils.imports import symbol_by_name
 
+from laneway.deadletter.letter import Original
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from laneway.app import Laneway
+    from laneway.deliveries import Delivery
 
 
 class _Message:
@@ -53,4 +56,14 @@ def request_of(
         task=registered,
         decoded=True,
         **options,
+    )
+
+
+def original_of(delivery: Delivery) -> Original:
+    """The message as it was published."""
+    return Original(
+        exchange=delivery.exchange,
+        routing_key=delivery.routing_key,
+        properties=delivery.raw_properties,
+        body=delivery.body,
     )

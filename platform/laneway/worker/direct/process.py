@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import resource
 import select
 import signal
@@ -19,12 +20,15 @@ from celery.concurrency.prefork import process_initializer
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
+from laneway.backoff import Backoff
 from laneway.broker import profile_of, server_version
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import too_early
 from laneway.worker.direct.intake import Intake
+from laneway.worker.direct.message import original_of
 from laneway.worker.direct.nursery import leave_stopping_to_the_parent
 from laneway.worker.direct.prefetch import Prefetch
+from laneway.worker.direct.properties import decode
 from laneway.worker.direct.runner import Ran, Runner
 from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
 from laneway.worker.gate import HandBack, Quarantine
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     import kombu
 
     from laneway.app import Laneway
-    from laneway.worker.direct.frames import Delivery
+    from laneway.deliveries import Delivery
     from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
     from laneway.worker.direct.totals import Total
@@ -55,7 +59,8 @@ PULSE: Final = 0.05
 _ORPHAN_GRACE: Final = 1.0
 #: Seconds after which the parent is told everything of the job that runs.
 _REPORT_AFTER: Final = 0.1
-_LONGEST_PAUSE: Final = 10.0
+#: Between two tries to connect. (A whole group loses its connections at the same moment.)
+_AGAIN: Final = Backoff(0.2, 5.0)
 #: Seconds that a process that leaves waits for the broker to take its last task events.
 _LAST_EVENTS: Final = 2.0
 #: Seconds that a message stays here which could not be put off, before it goes to its queue.
@@ -112,6 +117,8 @@ class JobProcess:
         self._job: Job | None = None
         self._interruptible = False
         self._ending = threading.Lock()
+        #: The turn of the last job that the parent was told everything of.
+        self._reported = 0
         #: What says that the connection is of no use any more.
         self._broken: tuple[type[Exception], ...] = (OSError,)
 
@@ -128,16 +135,17 @@ class JobProcess:
         self._parent.setblocking(False)
         self._broken = _broken(self._connection())
         threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
-        pause = 0.1
+        tries = 0
         while slot.order != slots.LEAVE and not self._retire:
             try:
                 with self._connected() as intake:
-                    pause = 0.1
+                    tries = 0
                     self._serve(intake)
             except self._broken as error:
-                log.warning("connection of %s lost: %s; again in %g s", self._queue, error, pause)
-                self._wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                wait = _AGAIN.wait(tries, random.random)
+                log.warning("connection of %s lost: %s; again in %.2g s", self._queue, error, wait)
+                self._wait(wait)
+                tries += 1
         slot.state = slots.LEAVING
         self._close_events()
         signals.worker_process_shutdown.send(sender=self._hostname, pid=os.getpid(), exitcode=0)
@@ -147,16 +155,20 @@ class JobProcess:
     @contextlib.contextmanager
     def _connected(self) -> Any:
         with self._connection() as connection:
-            connection.ensure_connection(max_retries=1, reraise_as_library_errors=False)
-            intake = Intake(connection, self._queue, self._slot, self._parent)
-            self._lend(intake.socket)
-            self._intake = intake
-            if not profile_of(server_version(connection)).free_return:
-                # What is held and given back would be charged as if it had failed.
-                self._prefetch = Prefetch(0.0)
-            self._slot.state = slots.CONNECTED
             try:
+                try_each_member(connection)
+                intake = Intake(connection, self._queue, self._slot, self._parent)
+                self._lend(intake.socket)
+                self._intake = intake
+                if not profile_of(server_version(connection)).free_return:
+                    # What is held and given back would be charged as if it had failed.
+                    self._prefetch = Prefetch(0.0)
+                self._slot.state = slots.CONNECTED
                 yield intake
+            except Exception:
+                # Without AMQP's goodbye: the answer may never come, or stand behind half a frame.
+                connection.collect()
+                raise
             finally:
                 self._intake = None
                 self._slot.state = slots.STARTING
@@ -197,8 +209,7 @@ class JobProcess:
 
     def _pause(self, intake: Intake) -> None:
         """Take nothing more; what is held is given back."""
-        if intake.consuming:
-            intake.stop()
+        intake.stop()
         intake.give_back_held()
         intake.settle()
         if self._slot.state == slots.CONSUMING:
@@ -284,19 +295,31 @@ class JobProcess:
             # A process that the task forked, and that fell out of the task: it must not go on.
             os._exit(1)
         self._job = None
+        try:
+            self._settle(intake, delivery, job, ran)
+        except self._broken:
+            # It has ended all the same: its limits must not hit the process when it is idle, and
+            # the next job must not count as none.
+            self._end_turn()
+            raise
+        took = self._end_turn()
+        if request is not None and ran.traced is not None:
+            tell_ended(request, ran.traced)
+        self._jobs += 1
+        self._learn(intake, took)
+        self._retire = self._is_used_up()
+
+    def _settle(self, intake: Intake, delivery: Delivery, job: Job, ran: Ran) -> None:
         if ran.verdict == "ack":
             intake.finish(delivery.tag)
         elif ran.failure is not None:
             self._bury(intake, delivery, job.request, ran.failure, job.priority)
         else:
             intake.refuse(delivery.tag, requeue=ran.verdict == "requeue")
+
+    def _end_turn(self) -> float:
         with self._ending:
-            took = slot.end()
-        if request is not None and ran.traced is not None:
-            tell_ended(request, ran.traced)
-        self._jobs += 1
-        self._learn(intake, took)
-        self._retire = self._is_used_up()
+            return self._slot.end()
 
     def _announce(self, job: Job) -> Any:
         """Tell those who want to know it that the job begins; its request, None if nobody does."""
@@ -346,7 +369,7 @@ class JobProcess:
         posted = self._letters.bury(
             headers,
             failure,
-            delivery.original(),
+            original_of(delivery),
             priority=priority,
             redelivered=delivery.redelivered,
         )
@@ -358,7 +381,7 @@ class JobProcess:
     def _quarantine(self, intake: Intake, delivery: Delivery, why: Quarantine) -> None:
         properties: dict[str, Any] = {}
         with contextlib.suppress(Exception):
-            properties = delivery.properties()
+            properties = decode(delivery.raw_properties)
         headers = properties.get("application_headers")
         tell_quarantined(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
         failure = Failure(outcome="quarantined", error_type=why.kind, message=why.reason)
@@ -367,18 +390,18 @@ class JobProcess:
     def _hand_back(self, intake: Intake, delivery: Delivery, why: HandBack) -> None:
         """Let a job of an unknown task come again later."""
         if self._put_off(intake, delivery, why.seconds, why.times):
-            headers = delivery.properties()["application_headers"]
+            headers = decode(delivery.raw_properties)["application_headers"]
             tell_handed_back(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
 
     def _put_off(
         self, intake: Intake, delivery: Delivery, seconds: float, count: int | None = None
     ) -> bool:
         """Let a message wait in the broker; in its queue, if it can wait nowhere else."""
-        properties = delivery.properties()
+        properties = decode(delivery.raw_properties)
         headers = properties.pop("application_headers")
         try:
             hand_back(
-                self._app, self._queue, delivery.original(), headers, properties, seconds, count
+                self._app, self._queue, original_of(delivery), headers, properties, seconds, count
             )
         except Exception as error:  # noqa: BLE001 (whatever it was, the delivery is still ours)
             log.warning("a job that came too early is given back: %s", error)
@@ -430,32 +453,34 @@ class JobProcess:
 
     def _pulse(self) -> None:
         """Beside the jobs: heartbeats, late acknowledgements, and what a long job makes needed."""
-        slot = self._slot
-        reported = 0
         while True:
             time.sleep(PULSE)
-            now = time.monotonic()
             intake = self._intake
             if intake is None:
                 continue
             try:
-                intake.beat(now, HEARTBEAT / 3)
-                turn = slot.turn
-                if not turn & 1:
-                    continue
-                ran = now - slot.began
-                if ran > _REPORT_AFTER and reported != turn:
-                    reported = turn
-                    self._report(turn)
-                if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
-                    with self._ending:
-                        # Only while it runs: between two jobs what is held is the main thread's.
-                        if slot.turn == turn:
-                            intake.hold_nothing()
-                if ran > _ORPHAN_GRACE and intake.lost():
-                    self._stop_orphan(turn)
+                if intake.lost():
+                    self._stop_orphan()
+                else:
+                    self._look_after(intake)
             except Exception as error:  # noqa: BLE001 (the main thread tells)
                 log.debug("pulse: %r", error)
+
+    def _look_after(self, intake: Intake) -> None:
+        slot, now = self._slot, time.monotonic()
+        intake.beat(now, HEARTBEAT / 3)
+        turn = slot.turn
+        if not turn & 1:
+            return
+        ran = now - slot.began
+        if ran > _REPORT_AFTER and self._reported != turn:
+            self._reported = turn
+            self._report(turn)
+        if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
+            with self._ending:
+                # Only while it runs: between two jobs what is held is the main thread's.
+                if slot.turn == turn:
+                    intake.hold_nothing()
 
     def _report(self, turn: int) -> None:
         job = self._job
@@ -465,12 +490,27 @@ class JobProcess:
                 request |= {"argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
             self._tell({"turn": turn, "request": request})
 
-    def _stop_orphan(self, turn: int) -> None:
-        """The broker gives this job to another process: it must not go on here."""
+    def _stop_orphan(self) -> None:
+        """The broker gives the job that runs to another process: it must not go on here."""
+        slot = self._slot
+        turn = slot.turn
+        if not turn & 1 or time.monotonic() - slot.began < _ORPHAN_GRACE:
+            return
         time.sleep(_ORPHAN_GRACE)
-        if self._slot.turn == turn:
+        if slot.turn == turn:
             log.warning("the connection is gone: %s is stopped, it will run again", turn)
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def try_each_member(connection: kombu.Connection) -> None:
+    """Connect to the first member of a cluster that answers; each is asked once, without a pause.
+
+    Raises:
+        OSError: none answers.
+        amqp.AMQPError: the last one refuses.
+    """
+    others = max(0, len(connection.alt) - 1)
+    connection.ensure_connection(max_retries=others, reraise_as_library_errors=False)
 
 
 def _broken(connection: kombu.Connection) -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from celery.worker import state as worker_state
 
 from laneway.worker import gate
 from laneway.worker.direct.message import request_of
+from laneway.worker.direct.properties import decode
 from laneway.worker.gate import HandBack, Quarantine, Run
 from laneway.worker.letters import Failure, failure_of
 from laneway.worker.request import effective_limits
@@ -22,7 +23,7 @@ from laneway.worker.request import effective_limits
 if TYPE_CHECKING:
     from laneway.app import Laneway
     from laneway.deadletter.letter import Outcome
-    from laneway.worker.direct.frames import Delivery
+    from laneway.deliveries import Delivery
     from laneway.worker.direct.task_events import TaskEvents
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Runner:
     def read(self, delivery: Delivery) -> Job | HandBack | Quarantine:
         """Let a message through the gate: a job, or what else is to become of it."""
         try:
-            properties = delivery.properties()
+            properties = decode(delivery.raw_properties)
         except Exception as error:  # noqa: BLE001 (the decoder raises whatever wrong bytes make it)
             log.debug("properties that cannot be decoded: %r", error)
             verdict = gate.examine(None, None, delivery.body, tasks=self._tasks)
