@@ -131,8 +131,8 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> list[Letter]:
 
 def start(app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, *, direct: bool) -> None:
     monkeypatch.setattr(reporting, "reporter_for", lambda *_, **__: make_reporter(app, outbox))
-    began = telling.connect(app, "low", "low@here")
-    reporting.start(app, "low", "low@here", direct=direct, began=began)
+    teller = telling.connect(app, "low", "low@here")
+    reporting.start(app, "low", "low@here", direct=direct, teller=teller)
 
 
 #: The tasks that take it are called with it.
@@ -301,15 +301,18 @@ def test_without_a_dsn_there_is_nothing(
 ) -> None:
     for name in ("LANEWAY_SENTRY_DSN", "LANEWAY_SENTRY_SECURE_DSN"):
         monkeypatch.delenv(name, raising=False)
-    reporting.start(app, "low", "low@here", direct=True, began=lambda _: None)
+    teller = telling.connect(app, "low", "low@here")
+    reporting.start(app, "low", "low@here", direct=True, teller=teller)
     assert app.reporter is None
-    assert not [one for one in signals.task_prerun.receivers if "reporting" in str(one[0])]
+    assert teller.at_start is None
+    assert not [one for one in signals.task_failure.receivers if "reporting" in str(one[0])]
     run_directly(app, "ends.badly")
     assert [letter.event_id for letter in posted] == [None]
 
 
 def test_a_dsn_is_enough(app: Laneway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANEWAY_SENTRY_DSN", DSN)
-    reporting.start(app, "low", "low@here", direct=True, began=lambda _: None)
+    teller = telling.connect(app, "low", "low@here")
+    reporting.start(app, "low", "low@here", direct=True, teller=teller)
     assert sentry_sdk.get_client().dsn == DSN
     app.reporter.close(0)

@@ -151,7 +151,7 @@ def test_what_stands_on_the_event_of_an_error(app: Laneway, outbox: Outbox) -> N
     assert event["fingerprint"] == ["{{ default }}", "plain.charge", "shop.errors.Declined"]
     assert (event["release"], event["environment"]) == ("4.2", "production")
     assert [crumb["message"] for crumb in event["breadcrumbs"]["values"]] == [
-        "published, or its ETA",
+        "ready to run: published, or its delay ended",
         "failed for the first time; 2 retries since",
         "attempt 3 started",
         "ended: failed",
@@ -302,6 +302,17 @@ def test_what_the_tasks_code_said_is_on_the_event_and_does_not_win(
     assert event["tags"]["tenant"] == "acme"
     assert event["tags"]["queue"] == "default"
     assert event["contexts"]["job"]["place"] == "shop.tasks:charge"
+
+
+def test_events_of_one_root_are_one_trace(app: Laneway, outbox: Outbox) -> None:
+    reporter = make_reporter(app, outbox)
+    raise_it(reporter, app, declined(), id="1.0")
+    raise_it(reporter, app, declined(), id="2.0")
+    reporter.report(letter(id="3.0", outcome="expired", cause="c1"))
+    reporter.report(letter(id="4.0", outcome="expired", cause="c2", root_id="other"))
+    traces = [event["contexts"]["trace"]["trace_id"] for event in outbox.events]
+    assert traces[0] == traces[1] == traces[2] != traces[3]
+    assert all(re.fullmatch("[0-9a-f]{32}", trace) for trace in traces)
 
 
 def test_an_error_that_the_task_sent_itself_has_its_event_too(app: Laneway, outbox: Outbox) -> None:

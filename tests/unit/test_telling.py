@@ -9,7 +9,7 @@ from celery.exceptions import Retry
 
 from laneway import Laneway
 from laneway.policy import load_policy
-from laneway.worker.telling import _Teller
+from laneway.worker.telling import Teller
 from support.workers import POLICY
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def told(**given: object) -> Fact:
     facts: list[Fact] = []
     app.facts.listen(facts.append)
     request = Context(id="a-1", retries=0, delivery_info={"priority": 4})
-    _Teller(app, "low", "low@here").retried(sender=task, request=request, einfo=None, **given)
+    Teller(app, "low", "low@here").retried(sender=task, request=request, einfo=None, **given)
     [fact] = facts
     return fact
 

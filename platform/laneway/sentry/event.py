@@ -50,7 +50,17 @@ class Seen:
 
 def event_id_of(letter: str) -> str:
     """The event's id of a letter's id: whoever reports this failure, it is one event."""
-    return hashlib.sha256(f"laneway:{letter}".encode()).hexdigest()[:32]
+    return _digits(letter, 32)
+
+
+def trace_of(letter: Letter) -> dict[str, str]:
+    """The context ``trace`` of a job that is not traced: the jobs of one root belong together."""
+    root = letter.root_id or letter.task_id or letter.id
+    return {"trace_id": _digits(root, 32), "span_id": _digits(letter.id, 16)}
+
+
+def _digits(text: str, number: int) -> str:
+    return hashlib.sha256(f"laneway:{text}".encode()).hexdigest()[:number]
 
 
 def event_of(
@@ -82,7 +92,10 @@ def event_of(
         "transaction": letter.task or "(no task)",
         "fingerprint": fingerprint_of(letter),
         "tags": tags_of(letter, config),
-        "contexts": {"job": job_of(letter, policy, held=held, seen=seen or Seen())},
+        "contexts": {
+            "job": job_of(letter, policy, held=held, seen=seen or Seen()),
+            "trace": trace_of(letter),
+        },
         "breadcrumbs": {"values": _breadcrumbs(letter, seen or Seen())},
         "exception": {"values": [_exception_of(letter, words)]},
     }
@@ -230,7 +243,7 @@ def _breadcrumbs(letter: Letter, seen: Seen) -> list[dict[str, Any]]:
     """What became of the job, in time: retries are here, and no events."""
     retries = (letter.attempts or 1) - 1
     found: list[tuple[float | None, str, str]] = [
-        (letter.ready_at, "info", "published, or its ETA"),
+        (letter.ready_at, "info", "ready to run: published, or its delay ended"),
         (
             letter.first_at if retries else None,
             "warning",

@@ -189,10 +189,12 @@ class Reporter:
             seen=Seen(started_at=started_at, arguments=allowed),
         )
         words = scrub.Words(args, kwargs, list(allowed.values()))
+        # The SDK says it of a job that is traced.
+        trace = event["contexts"].pop("trace")
         event["exception"], hint = self._scopes.exception_of(client, error, words)
         self._remember(letter.cause, event)
         if held is not None:
-            self._scopes.capture(client, event, {**hint, self._sdk.WORDS: words})
+            self._scopes.capture(client, event, {**hint, self._sdk.WORDS: words}, trace)
 
     def _admit(self, letter: Letter) -> int | None:
         held = self._storm.admit(letter.cause)

@@ -120,6 +120,7 @@ def make_client(
         # would turn on what is off.)
         "include_local_variables": False,
         "include_source_context": not secure,
+        "in_app_exclude": ["laneway"],
         "max_breadcrumbs": 0,
         "max_request_body_size": "never",
         "auto_session_tracking": False,

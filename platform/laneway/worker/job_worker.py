@@ -75,14 +75,14 @@ class JobWorker(Worker):
         self._keep_results()
         self._count(options.get("concurrency"))
         self.app.facts.listen(self.app.retry_budget.hear)
-        began = telling.connect(self.app, self.queue, self.hostname)
+        teller = telling.connect(self.app, self.queue, self.hostname)
         with plain_errors():
             reporting.start(
                 self.app,
                 self.queue,
                 self.hostname,
                 direct=self._pool_of(options) == "direct",
-                began=began,
+                teller=teller,
             )
         keep_grace(self.app.policy.queue(self.queue).worker.grace_period)
         self._leave_the_telling_to_facts()

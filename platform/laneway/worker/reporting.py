@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.sentry.reporter import Reporter
+    from laneway.worker.telling import Teller
 
 _UID: Final = "laneway.reporting"
 #: Ends that the parent of a pool sees, and the code of the job does not raise.
@@ -40,7 +41,7 @@ def start(
     worker: str,
     *,
     direct: bool,
-    began: Callable[[str], float | None],
+    teller: Teller,
 ) -> None:
     """Report the failures of the worker of a queue from now on; before anything forks.
 
@@ -49,7 +50,7 @@ def start(
         queue: the queue served.
         worker: the node name.
         direct: whether the process that runs a job also writes its letter (the direct pool).
-        began: when a job began, by its id, of ``time.perf_counter``.
+        teller: hears that jobs begin.
 
     Raises:
         SettingsError: all that is wrong with the settings, or the SDK is missing.
@@ -62,24 +63,21 @@ def start(
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
-            signals.task_prerun.connect(lambda **_: keep_quiet(), weak=False, dispatch_uid=_UID)
+            teller.at_start = keep_quiet
         return
     reporter.install()
-    raised = _Raised(app, queue, worker, reporter, began, direct=direct)
+    raised = _Raised(app, queue, worker, reporter, teller.began, direct=direct)
     # Only now: it needs the SDK.
     from laneway.sentry.scopes import JobScopes  # noqa: PLC0415 (see above)
 
     scopes = JobScopes()
 
-    def begin(task: Any, **_: Any) -> None:
-        # (A task that is called within another one is part of that.)
-        if not task.request.is_eager:
-            scopes.begin()
-            if spec.secure:
-                reporter.install()
+    def begin() -> None:
+        scopes.begin()
+        reporter.install()
 
+    teller.at_start = begin if spec.secure else scopes.begin
     receivers: dict[Any, Callable[..., None]] = {
-        signals.task_prerun: begin,
         signals.task_failure: raised,
         signals.task_internal_error: raised.internally,
         signals.worker_process_init: lambda **_: reporter.renew(),
@@ -92,7 +90,6 @@ def start(
 def _disconnect() -> None:
     """Forget the worker before (several in one process, in tests)."""
     for signal in (
-        signals.task_prerun,
         signals.task_failure,
         signals.task_internal_error,
         signals.worker_process_init,

@@ -31,15 +31,12 @@ _UID: Final = "laneway.telling"
 RECEIVED: Final = f"{_UID}.received"
 
 
-def connect(app: Laneway, queue: str, worker: str) -> Callable[[str], float | None]:
+def connect(app: Laneway, queue: str, worker: str) -> Teller:
     """Tell the facts of the jobs that this process group runs, from now on.
 
     Calling it again (a second worker in one process, in tests) replaces what was connected.
-
-    Returns:
-        What says when a job that runs here began, by its id, of ``time.perf_counter``.
     """
-    teller = _Teller(app, queue, worker)
+    teller = Teller(app, queue, worker)
     receivers: dict[Any, Callable[..., None]] = {
         signals.task_received: teller.received,
         signals.task_prerun: teller.started,
@@ -55,7 +52,7 @@ def connect(app: Laneway, queue: str, worker: str) -> Callable[[str], float | No
         uid = f"{_UID}.{receiver.__name__}"
         signal.disconnect(dispatch_uid=uid)
         signal.connect(receiver, weak=False, dispatch_uid=uid)
-    return teller.began
+    return teller
 
 
 def tell_quarantined(
@@ -91,33 +88,44 @@ def tell_handed_back(
     )
 
 
-class _Teller:
+class Teller:
+    """Hears Celery's signals of one worker and tells facts."""
+
     def __init__(self, app: Laneway, queue: str, worker: str) -> None:
         self.app = app
         self.queue = queue
         self.worker = worker
         self.secure = app.policy.queue(queue).secure
+        #: Called before a job's code begins, in its thread; a receiver of its own would cost more.
+        self.at_start: Callable[[], None] | None = None
         self._began: dict[str, float] = {}
         self._failed: set[tuple[str, int]] = set()
 
     def received(self, request: Any, **_: Any) -> None:
+        """Celery's ``task_received``."""
         self._tell("received", request, request.task_name)
 
     def started(self, task_id: str, task: Any, **_: Any) -> None:
+        """Celery's ``task_prerun``."""
         self._began[task_id] = time.perf_counter()
         # Once: each look for a task's request goes through a thread's storage.
         request = task.request
+        # (A task that is called within another one is part of that.)
+        if self.at_start is not None and not request.is_eager:
+            self.at_start()
         ready_at = getattr(request, READY_AT_HEADER, None)
         wait = max(0.0, time.time() - ready_at) if isinstance(ready_at, int | float) else None
         self._tell("started", request, task.name, wait=wait)
 
     def succeeded(self, sender: Any, **_: Any) -> None:
+        """Celery's ``task_success``."""
         request = sender.request
         self._tell("succeeded", request, sender.name, runtime=self._runtime(request))
         if getattr(request, REPLAYS_HEADER, None):
             note_success(self.app, self.queue, self.worker, request.id, vars(request))
 
     def failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        """Celery's ``task_failure``."""
         if isinstance(exception, Reject | Ignore):
             return
         request = sender.request
@@ -140,6 +148,7 @@ class _Teller:
         )
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+        """Celery's ``task_retry``."""
         # Celery names no reason when it stops a job whose connection was lost.
         error = getattr(reason, "exc", None) or reason
         self._tell(
@@ -152,11 +161,13 @@ class _Teller:
         )
 
     def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:
+        """Celery's ``task_revoked``."""
         self._tell("rejected", request, sender.name, reason="expired" if expired else "revoked")
 
     def ended(
         self, task_id: str, task: Any, state: str | None = None, retval: Any = None, **_: Any
     ) -> None:
+        """Celery's ``task_postrun``."""
         self._began.pop(task_id, None)
         if isinstance(retval, PutOff):
             self._tell("retried", task.request, task.name, reason=str(retval))
@@ -165,12 +176,15 @@ class _Teller:
             self._tell("rejected", task.request, task.name, reason=reason)
 
     def began(self, task_id: str) -> float | None:
+        """When a job that runs here began, of ``time.perf_counter``."""
         return self._began.get(task_id)
 
     def ready(self, **_: Any) -> None:
+        """Celery's ``worker_ready``."""
         self.app.facts.tell("worker_ready", queue=self.queue, worker=self.worker)
 
     def stopped(self, **_: Any) -> None:
+        """Celery's ``worker_shutdown``."""
         self.app.facts.tell("worker_stopped", queue=self.queue, worker=self.worker)
 
     def _runtime(self, request: Any) -> float | None:
