@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from laneway import marked, settings
+from laneway import marked, scheduled, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
@@ -72,6 +72,7 @@ class Laneway(PublishingApp):
         #: What retries of the queue served may cost; None in a producer.
         self.retry_budget: RetryBudget | None = None
         self._settings_error: SettingsError | None = None
+        scheduled.connect()
         super().__init__(
             main,
             *args,

@@ -17,6 +17,7 @@ import amqp
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
+from laneway import scheduled
 from laneway.deadletter import audit, postbox
 from laneway.deadletter.cause import cause_of, error_type_of, place_of
 from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
@@ -149,6 +150,7 @@ class LetterWriter:
             task=task,
             task_id=task_id,
             root_id=_text(known.get("root_id")),
+            schedule=scheduled.entry_of(known),
             priority=None if priority is None else min(priority, _HIGHEST_PRIORITY),
             error_type=failure.error_type,
             message=None if self._secure else failure.message,
