@@ -160,14 +160,13 @@ class JobSpans:
         request = vars(task.request)
         given = request.get(SENTRY_TRACE)
         if given is None:
-            if not self._limit:
-                return
             key = request.get("root_id") or task_id
-        elif type(given) is not str or given[-2:] == "-0":
+        elif type(given) is str and given[-2:] == "-0":
             return
         else:
-            key = given[:32] if given[-2:] != "-1" else None
-        if key is not None and zlib.crc32(key.encode()) >= self._limit:
+            trace = trace_of(request)
+            key = None if trace.sampled else trace.trace_id
+        if key is not None and (not self._limit or zlib.crc32(key.encode()) >= self._limit):
             return
         try:
             running = self._begin(task.name, request)
