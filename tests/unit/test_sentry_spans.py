@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
-from celery import signals
 from celery.app.trace import build_tracer
 from celery.exceptions import Ignore
 from sentry_sdk.transport import Transport
@@ -17,6 +16,7 @@ from sentry_sdk.transport import Transport
 from laneway import Laneway
 from laneway.outbox.compose import composing
 from laneway.policy import load_policy
+from laneway.sentry import attach
 from laneway.sentry.spans import JobSpans, PublishSpans
 from laneway.sentry.trace import PROCESS, PUBLISH, span_id_of, trace_context, trace_of
 from laneway.worker.direct.properties import decode
@@ -220,7 +220,8 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
 
     def work(code: Callable[..., Any], rate: float = 0.0, **headers: Any) -> JobSpans:
         spans = JobSpans(app, "low", rate)
-        spans.connect()
+        attach.detach()
+        attach.trace_jobs(spans)
         task = app.task(name="c.job", shared=False, bind=True, max_retries=3)(code)
         given = {
             "id": "j-1",
@@ -237,8 +238,7 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
         return spans
 
     yield work
-    for signal, name in ((signals.task_prerun, "started"), (signals.task_postrun, "ended")):
-        signal.disconnect(dispatch_uid=f"laneway.sentry.spans.{name}")
+    attach.detach()
 
 
 def body(_self: Any, _value: int) -> None:
@@ -426,9 +426,10 @@ def test_each_run_has_a_span_of_its_own() -> None:
         {"id": "j-1", "retries": 0},
         {"id": "j-1", "retries": 1},
         {"id": "j-1", "retries": 0, "x-delivery-count": 1},
+        {"id": "j-1", "retries": 0, "laneway_replays": 1},
         {"id": "j-2", "retries": 0},
     ]
-    assert len({span_id_of(run) for run in runs}) == 4
+    assert len({span_id_of(run) for run in runs}) == 5
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1])

@@ -14,7 +14,6 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sentry_sdk
-from celery import signals
 from celery.exceptions import Ignore, Retry
 from kombu import serialization
 from sentry_sdk.tracing import Transaction, TransactionSource
@@ -42,7 +41,6 @@ _RETRIES: Final = "messaging.message.retry.count"
 _LATENCY: Final = "messaging.message.receive.latency"
 
 _ORIGIN: Final = "auto.queue.laneway"
-_UID: Final = "laneway.sentry.spans"
 _EMBEDDED: Final = ("callbacks", "errbacks", "chain", "chord")
 _ALL: Final = 2**32
 
@@ -144,16 +142,6 @@ class JobSpans:
         self._limit = int(rate * _ALL)
         self._running: dict[str, _Running] = {}
         self._said = False
-
-    def connect(self) -> None:
-        """Listen to Celery's signals, instead of whoever did so before."""
-        for signal, receiver in (
-            (signals.task_prerun, self.started),
-            (signals.task_postrun, self.ended),
-        ):
-            uid = f"{_UID}.{receiver.__name__}"
-            signal.disconnect(dispatch_uid=uid)
-            signal.connect(receiver, weak=False, dispatch_uid=uid)
 
     def started(self, task_id: str, task: Any, **_: Any) -> None:
         """Celery's signal before a job's code."""

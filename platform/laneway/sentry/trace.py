@@ -12,6 +12,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.tracing import BAGGAGE, SENTRY_TRACE
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def trace_of(headers: Mapping[str, Any]) -> Trace:
 
 
 def span_id_of(headers: Mapping[str, Any]) -> str:
-    """The id of the span of one run of a job: of this attempt and delivery."""
-    run = [headers.get(name) for name in ("id", "retries", "x-delivery-count")]
+    """The id of the span of one run of a job: of this replay, attempt and delivery."""
+    run = [headers.get(name) for name in ("id", "retries", "x-delivery-count", REPLAYS_HEADER)]
     return hashlib.blake2b(repr(run).encode(), digest_size=8).hexdigest()
 
 
