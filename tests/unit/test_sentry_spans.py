@@ -189,11 +189,17 @@ def test_a_refused_publish_is_an_error_of_its_span(
 
 
 def test_the_sdks_own_integration_is_left_alone(
-    app: Laneway, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    app: Laneway,
+    worked: Callable[..., Any],
+    sent: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sentry_sdk.get_client().integrations, "celery", object())
     with request():
         assert "sentry-trace" not in headers_of(app, lambda: app.tasks["c.add"].delay(1))
+    sent.clear()
+    worked(body, 1.0)
+    assert sent == []
 
 
 def test_a_tracer_that_fails_disturbs_no_publish(

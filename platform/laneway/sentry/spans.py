@@ -180,6 +180,9 @@ class JobSpans:
     def _begin(self, task: str, request: Mapping[str, Any]) -> _Running | None:
         if request.get("is_eager"):  # run by a job's code, as a part of that job
             return None
+        if sentry_sdk.get_client().get_integration("celery") is not None:
+            # The project's own client, and Sentry's own transaction of the job.
+            return None
         with contextlib.ExitStack() as stack:
             scope = stack.enter_context(sentry_sdk.isolation_scope())
             transaction = self._start(scope, task, request, trace_of(request))
