@@ -71,6 +71,9 @@ class Laneway(PublishingApp):
         self.serving: str | None = None
         #: What retries of the queue served may cost; None in a producer.
         self.retry_budget: RetryBudget | None = None
+        #: What reports failures to Sentry (:class:`laneway.sentry.reporter.Reporter`, which stands
+        #: above this module); None where no DSN is set, and in a producer.
+        self.reporter: Any = None
         self._settings_error: SettingsError | None = None
         scheduled.connect()
         super().__init__(

@@ -19,6 +19,9 @@ kind                    told when (and by whom)
 ``replayed``            a dead letter's job was published again; ``letter`` is set
 ``resolved``            a replayed job succeeded; ``letter`` is set
 ``discarded``           somebody discarded a dead letter; ``letter`` is set
+``reported``            a failure becomes an event of its own in Sentry; ``cause`` is set
+``report_held``         a failure is held back, and counted on a later event of its ``cause``
+``report_lost``         an event was not sent; ``reason`` is the SDK's word for why
 ``worker_ready``        a worker consumes its queue
 ``worker_stopped``      a worker left
 ``paused``, ``resumed`` a queue was paused or resumed and this worker obeyed
@@ -59,6 +62,9 @@ FactKind = Literal[
     "replayed",
     "resolved",
     "discarded",
+    "reported",
+    "report_held",
+    "report_lost",
     "worker_ready",
     "worker_stopped",
     "paused",

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 facts_log: Final = logging.getLogger("laneway.job")
 
 _ERRORS: Final = frozenset({"failed", "quarantined", "refused"})
-_WARNINGS: Final = frozenset({"retried", "rejected", "topology_drift", "unguarded"})
-_QUIET: Final = frozenset({"received", "started", "published", "deduplicated"})
+_WARNINGS: Final = frozenset({"retried", "rejected", "report_lost", "topology_drift", "unguarded"})
+_QUIET: Final = frozenset(
+    {"received", "started", "published", "deduplicated", "reported", "report_held"}
+)
 
 
 class FactLogger:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from laneway.errors import SettingsError
 from laneway.job_key import SECRET, needs_secret
 from laneway.once import once_of
+from laneway.sentry_args import sentry_args_of
 from laneway.unique import unique_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: says what was expected.
     """
+    sentry_args_of(options.get("sentry_args", ()))
     once_of(options.get("once"))
     unique_of(options.get("unique"))
 

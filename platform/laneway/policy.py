@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from laneway.errors import PolicyError, UnknownQueue
 from laneway.problems import by_line, did_you_mean
 from laneway.queue_files import load_queues, queue_files
-from laneway.router import Router, priority_problem
+from laneway.router import Router, priority_problem, team_problem
 from laneway.routing_file import load_routing
 
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ def _route_problems(routes: tuple[Route, ...], names: set[str]) -> Iterator[str]
             )
         if route.priority is not None and (problem := priority_problem(route.priority)):
             yield f"{route.where}: priority: {problem}"
+        if route.team is not None and (problem := team_problem(route.team)):
+            yield f"{route.where}: team: {problem}"
 
 
 def _pattern_problem(pattern: object) -> str | None:
@@ -223,8 +225,13 @@ def _idle_routes(policy: Policy) -> Iterator[str]:
             )
             continue
         wider = policy.router.wider_route(route)
-        if wider and (wider.queue, wider.priority) == (route.queue, route.priority):
+        if wider and _says_the_same(route, wider):
             yield f"{route.where}: {route.pattern!r} says only what {wider} says anyway; remove it"
+
+
+def _says_the_same(route: Route, wider: Route) -> bool:
+    same = (wider.queue, wider.priority) == (route.queue, route.priority)
+    return same and route.team in (None, wider.team)
 
 
 def _idle_queues(policy: Policy) -> Iterator[str]:

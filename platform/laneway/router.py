@@ -8,6 +8,7 @@ entered only by a route and left by nothing.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Task names whose route a router remembers; names come from callers, so there must be a bound.
 CACHED_NAMES: Final = 4096
+# A team's short name, or an address.
+_TEAM: Final = re.compile(r"#?[a-z0-9_-]{1,64}|[^\s@#]+@[^\s@#]+")
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ class Route:
             (``billing.*``).
         queue: a queue of ``queues/``.
         priority: 0 to 9, higher is more urgent; None leaves it to the call and the parent job.
+        team: whose tasks these are, as Sentry calls the team (``billing``, ``#billing``) or a
+            person (``ada@example.org``); None leaves it to the wider route.
     """
 
     pattern: str
     queue: str = field(kw_only=True)
     priority: int | None = field(default=None, kw_only=True)
+    team: str | None = field(default=None, kw_only=True)
     #: Where it was written, such as ``routing.py:12``.
     where: str = field(init=False, repr=False, compare=False)
 
@@ -77,6 +83,16 @@ def priority_problem(priority: object) -> str | None:
     return (
         f"expected a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY} (higher is more "
         f"urgent), got: {priority!r}"
+    )
+
+
+def team_problem(team: object) -> str | None:
+    """What is wrong with the name of a team, in words, or None."""
+    if isinstance(team, str) and _TEAM.fullmatch(team):
+        return None
+    return (
+        "expected a team as Sentry calls it, such as 'billing', or a person's address, "
+        f"got: {team!r}"
     )
 
 

@@ -25,7 +25,7 @@ MODULE_NAME: Final = "laneway_policy_routing"
 #: Where a task goes that nothing names, if routing.py does not say ``DEFAULT_QUEUE``.
 DEFAULT_QUEUE: Final = "default"
 
-_KEYWORDS: Final = ("queue", "priority")
+_KEYWORDS: Final = ("queue", "priority", "team")
 _NAMES: Final = ("ROUTES", "DEFAULT_QUEUE")
 
 _List = TypeVar("_List", ast.List, ast.Tuple)
@@ -121,7 +121,8 @@ def _call_problems(call: ast.Call) -> list[str]:
             f"got: {len(call.args)} values without a name"
         )
     problems += [
-        f"Route: unknown key {key!r}{did_you_mean(key, _KEYWORDS) or '; expected queue, priority'}"
+        f"Route: unknown key {key!r}"
+        + (did_you_mean(key, _KEYWORDS) or f"; expected {', '.join(_KEYWORDS)}")
         for key in keywords
         if key not in {*_KEYWORDS, "pattern"}
     ]

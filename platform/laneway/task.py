@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import Task
 from celery.utils.serialization import raise_with_context
 
 from laneway import delay
+from laneway.around import own_of
 from laneway.backoff import Backoff, retry_after
 from laneway.once import Once, once_of
 from laneway.once_guard import bind_once
+from laneway.sentry_args import check_names, sentry_args_of
 from laneway.unique import Unique, bind_unique, unique_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class JobTask(Task):
@@ -32,14 +37,21 @@ class JobTask(Task):
     #: :class:`laneway.Unique`.
     unique: ClassVar[Unique | str | None] = None
 
+    #: Names of arguments that may be seen in Sentry; of all others not even their values in texts.
+    sentry_args: ClassVar[Sequence[str]] = ()
+
     @classmethod
     def on_bound(cls, app: Any) -> None:
         """Celery's hook of a task that gets its application; what is asked for is put around it.
 
         Raises:
-            ValueError: ``once`` or ``unique`` says what it cannot.
+            ValueError: ``once``, ``unique`` or ``sentry_args`` says what it cannot.
         """
         super().on_bound(app)
+        cls.sentry_args = sentry_args_of(cls.sentry_args)
+        if cls.sentry_args:
+            _, signature = own_of(cls, "run")
+            check_names(cls.name, cls.sentry_args, signature)
         cls.once, cls.unique = once_of(cls.once), unique_of(cls.unique)
         if cls.once is not None:
             bind_once(cls, cls.once)

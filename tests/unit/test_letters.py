@@ -8,6 +8,7 @@ from urllib.error import URLError
 
 import amqp
 import pytest
+from billiard.exceptions import MaybeEncodingError, TimeLimitExceeded
 from celery.exceptions import Reject
 
 from laneway import Laneway
@@ -18,6 +19,7 @@ from laneway.worker.hand_back import hand_back
 from laneway.worker.letters import Failure, LetterWriter, failure_of, original_of
 from support.workers import POLICY
 
+TASK = types.SimpleNamespace(__module__=__name__, throws=(KeyboardInterrupt, EOFError))
 FAILED = Failure(outcome="failed", error_type="E", message="words", place="m:f", traceback="T")
 
 
@@ -38,7 +40,7 @@ def test_an_error_in_words() -> None:
     def boom() -> None:
         raise KeyError("order")
 
-    failure = failure_of("failed", error_of(boom), task_module=__name__, text="T")
+    failure = failure_of("failed", error_of(boom), task=TASK, text="T")
     assert failure.error_type == "KeyError"
     assert failure.message == "'order'"
     assert (failure.place or "").startswith(f"{__name__}:")
@@ -49,13 +51,13 @@ def test_a_reject_is_its_reason() -> None:
     def reject() -> None:
         raise Reject(LookupError("gone"), requeue=False)
 
-    failure = failure_of("rejected", error_of(reject), task_module=__name__)
+    failure = failure_of("rejected", error_of(reject), task=TASK)
     assert (failure.error_type, failure.message) == ("LookupError", "gone")
     assert failure.place is not None
 
 
 def test_only_a_reject_is_its_reason() -> None:
-    failure = failure_of("failed", URLError(TimeoutError("slow")), task_module=__name__)
+    failure = failure_of("failed", URLError(TimeoutError("slow")), task=TASK)
     assert failure.error_type == "urllib.error.URLError"
 
 
@@ -64,8 +66,22 @@ def test_an_error_whose_text_fails() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    failure = failure_of("failed", Odd(), task_module=__name__)
+    failure = failure_of("failed", Odd(), task=TASK)
     assert "RuntimeError" in (failure.message or "")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "event"),
+    [
+        ("failed", KeyError(), "process"),
+        ("failed", EOFError(), "nobody"),
+        ("failed", MaybeEncodingError("e", "v"), "letter"),
+        ("rejected", Reject(EOFError()), "letter"),
+        ("time-limit", TimeLimitExceeded(1), "letter"),
+    ],
+)
+def test_who_sends_the_event(outcome: Any, error: Exception, event: str) -> None:
+    assert failure_of(outcome, error, task=TASK).event == event
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def loaded() -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["httpx", "rich", "prometheus_client", "pygments"])
+@pytest.mark.parametrize("module", ["httpx", "rich", "prometheus_client", "pygments", "sentry_sdk"])
 def test_a_worker_does_not_load(loaded: set[str], module: str) -> None:
     assert module not in loaded
 

@@ -8,6 +8,7 @@ from laneway.checkup.check import Check
 from laneway.checkup.clock import clock_checks
 from laneway.checkup.policy import policy_checks
 from laneway.checkup.results import results_checks
+from laneway.checkup.sentry import sentry_checks
 from laneway.errors import LanewayError, PolicyError
 from laneway.policy import load_policy
 
@@ -22,4 +23,10 @@ def check_up() -> list[Check]:
     except LanewayError as error:
         return [*checks, Check(subject="broker", verdict="fail", finding=str(error))]
     broker = BrokerCheckup(policy, address)
-    return [*checks, *broker.checks(), *results_checks(), *clock_checks(address)]
+    return [
+        *checks,
+        *broker.checks(),
+        *results_checks(),
+        *sentry_checks(policy),
+        *clock_checks(address),
+    ]

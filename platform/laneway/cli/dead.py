@@ -21,9 +21,9 @@ from laneway.console.letters import (
     headers_of,
     letter_sheet,
     letter_table,
-    replay_command,
 )
 from laneway.deadletter import DeadLetters, ReplayOptions, Selection
+from laneway.deadletter.commands import replay_command
 from laneway.deadletter.letters import exported
 from laneway.deadletter.mailbox import GROUPS
 from laneway.deadletter.republish import DEFAULT_MAX_REPLAYS

@@ -35,6 +35,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "Publish what an outbox holds, and look after it.",
     ),
     "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
+    "render": (
+        "laneway.cli.render:render",
+        "Write what other systems need to know of the policy.",
+    ),
     "bench": (
         "laneway.cli.bench:bench",
         "Measure Laneway beside its peers, on a private RabbitMQ 4.3.",

@@ -76,6 +76,7 @@ def list_routes(as_json: bool) -> None:
                         "pattern": entry.pattern,
                         "queue": entry.queue,
                         "priority": entry.priority,
+                        "team": entry.team,
                         "where": entry.where,
                     }
                     for entry in routes
@@ -88,12 +89,13 @@ def list_routes(as_json: bool) -> None:
             entry.pattern,
             entry.queue,
             "" if entry.priority is None else str(entry.priority),
+            entry.team or "",
             entry.where,
         )
         for entry in routes
     ]
-    rows.append(("everything else", policy.default_queue, "", ""))
-    Console().print(table(["route", "queue", "priority", "where"], rows, numbers=["priority"]))
+    rows.append(("everything else", policy.default_queue, "", "", ""))
+    Console().print(table(["route", "queue", "priority", "team", "where"], rows, numbers=["priority"]))
 
 
 @route.command()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from laneway.console.numbers import UNKNOWN, format_count
 from laneway.console.tables import table
+from laneway.deadletter.commands import replay_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Characters of an error's text in a list.
 _SHORT = 60
+#: Digits of a Sentry event's id in a list, as Sentry itself shows it.
+_EVENT = 8
 #: Characters of a message's arguments.
 _ARGUMENTS = 4_000
 # What texts of arguments Celery puts into the headers.
@@ -28,7 +31,8 @@ _ARGUMENT_HEADERS = frozenset({"argsrepr", "kwargsrepr"})
 
 
 def letter_table(letters: Sequence[Listed]) -> Table:
-    """A page of letters."""
+    """A page of letters; the beginnings of their events' ids, if any has an event."""
+    has_events = any(one.event_id for one in letters)
     rows = [
         (
             one.id,
@@ -38,11 +42,16 @@ def letter_table(letters: Sequence[Listed]) -> Table:
             one.task or UNKNOWN,
             one.outcome,
             one.cause,
+            *([(one.event_id or "")[:_EVENT]] if has_events else []),
             _short(one),
         )
         for one in letters
     ]
-    columns = ["letter", "ended", "state", "queue", "task", "outcome", "cause", "error"]
+    columns = [
+        *("letter", "ended", "state", "queue", "task", "outcome", "cause"),
+        *(["event"] if has_events else []),
+        "error",
+    ]
     return table(columns, rows)
 
 
@@ -88,11 +97,6 @@ def letter_sheet(found: Found) -> Iterator[Text]:
         yield from _section(
             "replay", f"laneway dead replay {listed.id}\n{replay_command(listed.cause)}"
         )
-
-
-def replay_command(cause: str) -> str:
-    """The command that replays all open letters of a cause, ten first."""
-    return f"laneway dead replay --cause {cause} --first 10"
 
 
 def headers_of(found: Found) -> dict[str, Any]:

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 #: Characters of a task's name that are believed.
 _LONGEST_TASK: Final = 1_000
+#: The error's name of what a consumer rejected.
+REJECTED: Final = "Rejected"
 #: The broker's reasons: how the job ended, the name of the error, and the words for people.
 _REASONS: Final[dict[str, tuple[Outcome, str, str]]] = {
-    "rejected": ("rejected", "Rejected", "a consumer of the queue {queue!r} rejected it"),
+    "rejected": ("rejected", REJECTED, "a consumer of the queue {queue!r} rejected it"),
     "expired": ("expired", "Expired", "it expired while it waited in the queue {queue!r}"),
     "delivery_limit": (
         "lost",

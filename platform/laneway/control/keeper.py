@@ -3,7 +3,8 @@
 ::
 
     dead.inbox ──> understand ──> post, confirmed ──> FAILURE ──> tell ──> acknowledge
-                                  (dead.letters)      (result backend)
+                                  (dead.letters)      (result     (facts, Sentry)
+                                                       backend)
 
 In this order a keeper that is killed anywhere leaves its messages in the inbox, and the next one
 writes the same letters once more: the same ids, so readers see one. Any number may run.
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from celery.utils import uuid
 
 from laneway.broker import profile_of, server_version
 from laneway.connect import connection_to
-from laneway.control.given_up import given_up
+from laneway.control.given_up import REJECTED, given_up
 from laneway.control.inbox import Inbox
 from laneway.deadletter.postbox import post_all
 from laneway.errors import (
@@ -29,6 +31,7 @@ from laneway.errors import (
     TopologyMissing,
 )
 from laneway.queue_state import declared_counts
+from laneway.sentry.event import event_id_of
 from laneway.topology import DEAD_INBOX, LETTER_STREAM
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from laneway.broker import VhostKind
     from laneway.control.given_up import GivenUp
     from laneway.control.results import Results
+    from laneway.sentry.reporter import Reporter
     from laneway.worker.direct.frames import Delivery
 
 log = logging.getLogger(__name__)
@@ -73,6 +77,7 @@ class Keeper:
         results: who writes the jobs' results.
         name: of this process, for facts and the broker's list of consumers.
         stop: set by somebody else to end it.
+        reporter: reports the letters to Sentry; None if nobody does.
         clock: seconds since 1970.
         new_id: makes an id for a message without one.
     """
@@ -85,6 +90,7 @@ class Keeper:
         results: Results,
         name: str,
         stop: threading.Event,
+        reporter: Reporter | None = None,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = uuid,
     ) -> None:
@@ -93,6 +99,7 @@ class Keeper:
         self._results = results
         self._name = name
         self._stop = stop
+        self._reporter = reporter
         self._clock = clock
         self._new_id = new_id
         self._counts_deliveries = False
@@ -152,12 +159,16 @@ class Keeper:
                 return
 
     def _understood(self, delivery: Delivery) -> GivenUp:
-        return given_up(
+        job = given_up(
             delivery,
             now=self._clock(),
             new_id=self._new_id,
             counts_deliveries=self._counts_deliveries,
         )
+        if self._reporter is None:
+            return job
+        event = event_id_of(job.letter.id)
+        return replace(job, letter=replace(job.letter, event_id=event))
 
     def _require_topology(self, connection: Connection) -> None:
         for name in (DEAD_INBOX, LETTER_STREAM):
@@ -233,6 +244,9 @@ class Keeper:
 
     def _tell(self, job: GivenUp) -> None:
         self._app.facts.tell("dead_lettered", worker=self._name, **job.letter.told())
+        # Who rejected a job saw why, and has reported it.
+        if self._reporter is not None and job.letter.error_type != REJECTED:
+            self._reporter.report(job.letter)
 
     def _well(self) -> None:
         if self._said[0]:

@@ -24,6 +24,9 @@ from laneway.errors import LanewayError
 from laneway.metrics import FactCounter
 from laneway.probes import TURN, Probes
 from laneway.queue_state import declared_counts
+from laneway.sentry.attach import check_in
+from laneway.sentry.config import read_config
+from laneway.sentry.start import reporter_for
 from laneway.topology import DEAD_INBOX
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ class Control:
         app: whose broker, policy and result backend are used; it runs no task.
         name: of this process; ``control@<host>.<pid>`` if None.
         periodic: what is done every now and then, besides looking at the dead inboxes.
+
+    Raises:
+        SettingsError: the settings of Sentry are wrong, or its SDK is missing.
     """
 
     def __init__(
@@ -64,8 +70,21 @@ class Control:
         self._stop = threading.Event()
         self.results = Results(app)
         vhosts = sorted({queue.vhost for queue in app.policy.queues.values()})
+        config = read_config(tuple(app.policy.queues))
+        self._reporters = {
+            vhost: reporter_for(app, config, secure=vhost == "secure", worker=self.name)
+            for vhost in vhosts
+        }
+        check_in(app, config, lambda secure: self._reporters.get("secure" if secure else "jobs"))
         self.keepers = [
-            Keeper(app, vhost, results=self.results, name=self.name, stop=self._stop)
+            Keeper(
+                app,
+                vhost,
+                results=self.results,
+                name=self.name,
+                stop=self._stop,
+                reporter=self._reporters[vhost],
+            )
             for vhost in vhosts
         ]
         #: Messages that wait in the dead inboxes, by virtual host, as they were last seen.
@@ -116,6 +135,7 @@ class Control:
         if late:
             log.warning("left in the middle: %s; what they held goes back", ", ".join(late))
         self.results.stop(RESULT_SECONDS)
+        self._close_reporters()
         if probes is not None:
             probes.close()
         self.app.facts.tell("control_stopped", worker=self.name)
@@ -133,6 +153,7 @@ class Control:
             except LanewayError as error:
                 problems.append(error)
         self.results.stop(RESULT_SECONDS)
+        self._close_reporters()
         if problems:
             raise problems[0]
 
@@ -158,6 +179,11 @@ class Control:
             for keeper in self.keepers
             if keeper.problem is not None
         ]
+
+    def _close_reporters(self) -> None:
+        for reporter in self._reporters.values():
+            if reporter is not None:
+                reporter.close()
 
     # -- the rest ------------------------------------------------------------------------------
 

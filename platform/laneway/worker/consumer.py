@@ -179,14 +179,13 @@ class JobConsumer(Consumer):
         message.buried = True
 
         def post() -> bool:
-            letter = self._letters.write(
+            return self._letters.bury(
                 message.headers,
                 failure,
                 original_of(message),
                 priority=message.properties.get("priority"),
                 redelivered=bool((message.delivery_info or {}).get("redelivered")),
             )
-            return self._letters.post(letter)
 
         self.desk.do(post, partial(self._settle, message, requeue=False))
 

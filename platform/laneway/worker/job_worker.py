@@ -17,7 +17,7 @@ from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
 from laneway.probes import address_of_health
 from laneway.queues import POOL_CAN
-from laneway.worker import direct, telling
+from laneway.worker import direct, reporting, telling
 from laneway.worker.grace import keep_grace
 from laneway.worker.health import Health
 from laneway.worker.tally import Counting, Tallies
@@ -63,14 +63,26 @@ class JobWorker(Worker):
                 task.Request = _REQUEST
         self._count(options.get("concurrency"))
         self.app.facts.listen(self.app.retry_budget.hear)
-        telling.connect(self.app, self.queue, self.hostname)
+        began = telling.connect(self.app, self.queue, self.hostname)
+        with plain_errors():
+            reporting.start(
+                self.app,
+                self.queue,
+                self.hostname,
+                direct=self._pool_of(options) == "direct",
+                began=began,
+            )
         keep_grace(self.app.policy.queue(self.queue).worker.grace_period)
         self._leave_the_telling_to_facts()
         super().on_before_init(quiet=quiet, **options)
 
+    def _pool_of(self, options: dict[str, Any]) -> str:
+        given = options.get("pool") or options.get("pool_cls")
+        return pool_name(given) if given else self.app.policy.queue(self.queue).worker.pool
+
     def _become_the_worker(self, options: dict[str, Any]) -> None:
         self.queue = self._one_queue(options.get("queues"))
-        self._check_pool(options.get("pool") or options.get("pool_cls"))
+        self._check_pool(self._pool_of(options))
         if options.get("purge"):
             raise WorkerError(
                 "expected no --purge, because it would delete accepted jobs. Use 'laneway queues "
@@ -112,6 +124,8 @@ class JobWorker(Worker):
         consumer = getattr(self, "consumer", None)
         if consumer is not None:
             consumer.desk.close(_LAST_LETTERS)
+        if self.app.reporter is not None:
+            self.app.reporter.close()
         super().on_stopped()
 
     def stats(self) -> dict[str, Any]:
@@ -145,7 +159,7 @@ class JobWorker(Worker):
             )
         return str(names[0])
 
-    def _check_pool(self, pool: Any) -> None:
+    def _check_pool(self, name: str) -> None:
         spec = self.app.policy.queue(self.queue)
         # Celery's command has chosen its pool, and patched for it, before we could say the queue's.
         if spec.worker.pool != "prefork" and _celerys_command_chose_the_pool():
@@ -154,7 +168,6 @@ class JobWorker(Worker):
                 f"takes prefork unless told: add '-P {spec.worker.pool}', or use 'laneway worker "
                 f"{self.queue}'."
             )
-        name = pool_name(pool) if pool else spec.worker.pool
         can = next((can for known, can in POOL_CAN.items() if known == name), None)
         if can is None:
             raise WorkerError(

@@ -1,7 +1,8 @@
 """The dead letters that a worker writes: of every final failure that it sees.
 
 The letter is confirmed before the job is settled, and then the job is acknowledged. A letter that
-cannot be posted leaves the job to the broker, which moves it to ``dead.inbox`` as it is.
+cannot be posted leaves the job to the broker, which moves it to ``dead.inbox`` as it is. Where a DSN
+is set, each has its event in Sentry, sent by who saw the failure: :attr:`Failure.event`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import socket
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import amqp
+from billiard.exceptions import MaybeEncodingError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
@@ -23,17 +25,22 @@ from laneway.deadletter.cause import cause_of, error_type_of, place_of
 from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
 from laneway.errors import LanewayError
 from laneway.prepared import FAILED_AT_HEADER, READY_AT_HEADER
+from laneway.sentry.config import RELEASE
+from laneway.sentry.event import event_id_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from laneway.app import Laneway
     from laneway.deadletter.letter import Outcome
+    from laneway.sentry.reporter import Reporter
 
 log = get_logger(__name__)
 
-#: Environment variable: what the application's release is called; stands in each letter.
-RELEASE: Final = "LANEWAY_RELEASE"
+#: Who sends the event of a failure: ``letter``, whoever writes its letter; ``process``, the process
+#: that ran the job's code, which has the traceback; ``nobody``: the task says that it throws this.
+EventBy = Literal["letter", "process", "nobody"]
+
 #: Seconds that a note may take which nothing depends on.
 _NOTE: Final = 2.0
 _HIGHEST_PRIORITY: Final = 9
@@ -51,13 +58,14 @@ class Failure:
     #: Of :func:`laneway.deadletter.cause.place_of`.
     place: str | None = None
     traceback: str | None = None
+    event: EventBy = "letter"
 
 
 def failure_of(
     outcome: Outcome,
     error: BaseException,
     *,
-    task_module: str,
+    task: Any,
     where: TracebackType | None = None,
     text: str | None = None,
 ) -> Failure:
@@ -66,7 +74,7 @@ def failure_of(
     Args:
         outcome: what that means.
         error: what it raised; of Celery's ``Reject`` its reason, if that is an error.
-        task_module: the module of the task's function.
+        task: the task.
         where: the error's traceback; the error's own if None.
         text: the traceback for people.
     """
@@ -76,9 +84,17 @@ def failure_of(
         outcome=outcome,
         error_type=error_type_of(shown),
         message=_text_of(shown),
-        place=place_of(where or error.__traceback__, task_module),
+        place=place_of(where or error.__traceback__, task.__module__),
         traceback=text,
+        event=_event_by(outcome, error, task),
     )
+
+
+def _event_by(outcome: Outcome, error: BaseException, task: Any) -> EventBy:
+    if outcome != "failed" or isinstance(error, MaybeEncodingError):
+        # (The pool could not hand over how the job ended: that comes after its end.)
+        return "letter"
+    return "nobody" if task.throws and isinstance(error, task.throws) else "process"
 
 
 def original_of(message: Any) -> Original:
@@ -115,6 +131,7 @@ class LetterWriter:
         self._secure = app.policy.queue(queue).secure
         self._host = socket.gethostname()
         self._release = os.environ.get(RELEASE) or None
+        self._reporter: Reporter | None = app.reporter
 
     def write(
         self,
@@ -138,8 +155,10 @@ class LetterWriter:
         task, task_id = _text(known.get("task")), _text(known.get("id"))
         replays = replays_of(known)
         at = time.time()
+        identity = letter_id(task_id or str(uuid.uuid4()), replays)
+        has_event = self._reporter is not None and failure.event != "nobody"
         return Letter(
-            id=letter_id(task_id or str(uuid.uuid4()), replays),
+            id=identity,
             queue=self._queue,
             outcome=failure.outcome,
             cause=cause_of(task, failure.error_type, failure.place),
@@ -162,8 +181,38 @@ class LetterWriter:
             worker=self._worker,
             host=self._host,
             version=self._release,
+            event_id=event_id_of(identity) if has_event else None,
             original=original,
         )
+
+    def bury(
+        self,
+        headers: object,
+        failure: Failure,
+        original: Original | None,
+        *,
+        priority: int | None = None,
+        redelivered: bool = False,
+        seconds: float | None = None,
+    ) -> bool:
+        """Write the letter of a job, post it and see to its event; whether the broker has it.
+
+        Args:
+            headers: as of :meth:`write`, like all but ``seconds``.
+            failure: how it ended.
+            original: the message.
+            priority: of its message.
+            redelivered: whether the broker says that it delivered this message before.
+            seconds: how long the posting may take; the publisher's deadline if None.
+        """
+        letter = self.write(
+            headers, failure, original, priority=priority, redelivered=redelivered
+        )
+        posted = self.post(letter, seconds)
+        if self._reporter is not None and failure.event == "letter":
+            # Also of one that was not posted: the keeper knows less of it.
+            self._reporter.report(letter)
+        return posted
 
     def post(self, letter: Letter, seconds: float | None = None) -> bool:
         """Post a letter and tell of it; whether the broker has it.

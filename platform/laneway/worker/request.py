@@ -156,7 +156,7 @@ class JobRequest(Request):
         return failure_of(
             outcome,
             error,
-            task_module=self.task.__module__,
+            task=self.task,
             where=getattr(exc_info, "tb", None),
             text=getattr(exc_info, "traceback", None),
         )

@@ -217,15 +217,14 @@ class DirectPool(BasePool):
             message=f"the hard time limit of {ended.limit:g} s",
         )
         info = known.get("delivery_info") or {}
-        writer = LetterWriter(self.app, self._queue, self.hostname)
-        note = writer.write(
+        LetterWriter(self.app, self._queue, self.hostname).bury(
             known,
             failure,
             None,
             priority=info.get("priority"),
             redelivered=bool(info.get("redelivered")),
+            seconds=_NOTE,
         )
-        writer.post(note, _NOTE)
 
     @property
     def _queue(self) -> str:

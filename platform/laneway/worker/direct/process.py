@@ -275,6 +275,8 @@ class JobProcess:
             # (Its words are left out: they can be the job's.)
             log.error("%s ends its process: %s", job.task_name, type(error).__name__)  # noqa: TRY400
             self._close_events()
+            if self._app.reporter is not None:
+                self._app.reporter.close()
             logging.shutdown()
             code = error.code if isinstance(error, SystemExit) else None
             os._exit(code if isinstance(code, int) and 0 < code < 126 else 1)
@@ -341,14 +343,14 @@ class JobProcess:
         priority: int | None,
     ) -> None:
         """Post the dead letter, then acknowledge; without a letter the broker makes one."""
-        letter = self._letters.write(
+        posted = self._letters.bury(
             headers,
             failure,
             delivery.original(),
             priority=priority,
             redelivered=delivery.redelivered,
         )
-        if self._letters.post(letter):
+        if posted:
             intake.finish(delivery.tag)
         else:
             intake.refuse(delivery.tag, requeue=False)

@@ -199,7 +199,7 @@ class Runner:
         return failure_of(
             outcome,
             error,
-            task_module=job.task.__module__,
+            task=job.task,
             # The error itself may have lost it (Celery clears what it keeps).
             where=error.__traceback__ or getattr(einfo, "tb", None),
             text=getattr(einfo, "traceback", None),

@@ -1,0 +1,302 @@
+"""Each end of a job is one event, whoever sees it: on Celery's pools and in the direct one."""
+
+from __future__ import annotations
+
+import json
+import types
+from typing import TYPE_CHECKING, Any
+
+import amqp
+import pytest
+import sentry_sdk
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import TimeLimitExceeded
+from celery import signals
+from celery.app.trace import build_tracer
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from sentry_sdk.scope import Scope
+
+from laneway import Laneway
+from laneway.policy import load_policy
+from laneway.sentry.event import event_id_of
+from laneway.worker import reporting, telling
+from laneway.worker.direct.frames import Delivery
+from laneway.worker.direct.runner import Job, Runner
+from laneway.worker.letters import Failure, LetterWriter
+from laneway.worker.request import JobRequest
+from support.sentry import DSN, Outbox, make_reporter
+from support.workers import POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from laneway.deadletter.letter import Letter
+
+CANARY = "canary-4242-4242"
+
+
+class Unpicklable(ValueError):
+    """Cannot be made of its ``args``: Celery's pools see a ValueError."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+@pytest.fixture(scope="module")
+def app() -> Laneway:
+    app = Laneway(
+        "sentry-ends",
+        policy=load_policy(POLICY),
+        set_as_current=False,
+        broker="amqp://nobody:here@nowhere",
+        backend="cache+memory://",
+    )
+
+    def task(name: str, **options: Any) -> Any:
+        return app.task(name=f"ends.{name}", shared=False, **options)
+
+    @task("well")
+    def well() -> None:
+        """Ends well."""
+
+    @task("badly")
+    def badly(card: str = CANARY) -> None:
+        raise KeyError(card)
+
+    @task("unpicklable")
+    def unpicklable() -> None:
+        raise Unpicklable("one", "two")
+
+    @task("memory")
+    def memory() -> None:
+        raise MemoryError
+
+    @task("soft")
+    def soft() -> None:
+        raise SoftTimeLimitExceeded
+
+    @task("thrown", throws=(LookupError,))
+    def thrown() -> None:
+        raise KeyError("expected")
+
+    @task("reject")
+    def reject() -> None:
+        raise Reject(LookupError("not for us"), requeue=False)
+
+    @task("ignore")
+    def ignore() -> None:
+        raise Ignore
+
+    @task("unserialisable")
+    def unserialisable() -> Any:
+        return object()
+
+    @task("exhausted", bind=True, max_retries=0)
+    def exhausted(self: Any, card: str = CANARY) -> None:
+        raise self.retry()
+
+    app.finalize()
+    app.serve("low")
+    for one in app.tasks.values():
+        one.__trace__ = build_tracer(one.name, one, app.loader, "low@here", app=app)
+    return app
+
+
+@pytest.fixture(autouse=True)
+def clean_sdk(app: Laneway) -> Iterator[None]:
+    yield
+    reporting._disconnect()
+    app.reporter = None
+    sentry_sdk.get_global_scope().set_client(None)
+    Scope.set_isolation_scope(None)  # type: ignore[arg-type]
+    Scope.set_current_scope(None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    return Outbox()
+
+
+@pytest.fixture
+def posted(monkeypatch: pytest.MonkeyPatch) -> list[Letter]:
+    letters: list[Letter] = []
+
+    def post(_app: Any, letter: Letter, *_: Any) -> None:
+        letters.append(letter)
+
+    monkeypatch.setattr("laneway.deadletter.postbox.post", post)
+    return letters
+
+
+def start(app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, *, direct: bool) -> None:
+    monkeypatch.setattr(
+        reporting, "reporter_for", lambda *_, **__: make_reporter(app, outbox)
+    )
+    began = telling.connect(app, "low", "low@here")
+    reporting.start(app, "low", "low@here", direct=direct, began=began)
+
+
+def delivery(task: str, **headers: Any) -> Delivery:
+    message = amqp.Message(
+        application_headers={"task": task, "id": "7a", **headers},
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+    body = json.dumps([[], {}, {}]).encode()
+    return Delivery(1, b"c", False, "jobs", "low", message._serialize_properties(), body)
+
+
+def run_directly(app: Laneway, task: str) -> None:
+    """Run a job as a process of the direct pool does."""
+    runner = Runner(app, "low", "low@here")
+    given = delivery(task)
+    job = runner.read(given)
+    assert isinstance(job, Job)
+    ran = runner.run(job)
+    if ran.failure is not None:
+        writer = LetterWriter(app, "low", "low@here")
+        writer.bury(job.request, ran.failure, given.original(), priority=job.priority)
+
+
+def run_in_a_pool(app: Laneway, task: str) -> None:
+    """Run a job as a child of a Celery pool does, and tell its parent."""
+    request = {
+        **{"id": "7a", "task": task, "hostname": "low@here", "is_eager": False, "retries": 0},
+        **{"delivery_info": {}, "args": [], "kwargs": {}, "callbacks": None, "chain": None},
+    }
+    einfo, info, *_ = app.tasks[task].__trace__("7a", [], {}, request)
+    if info is not None and info.state != "IGNORED":
+        parent(app, task).on_failure(einfo, return_ok=True)
+
+
+def parent(app: Laneway, task: str) -> JobRequest:
+    """The parent's request of the job."""
+    given = delivery(task)
+    writer = LetterWriter(app, "low", "low@here")
+
+    def bury(failure: Failure) -> None:
+        writer.bury(message.headers, failure, given.original())
+
+    message = types.SimpleNamespace(
+        headers={"id": "7a", "task": task},
+        body=b"",
+        payload=([], {}, {}),
+        properties={},
+        delivery_info={},
+        content_type="application/json",
+        content_encoding="utf-8",
+        bury=bury,
+    )
+    return JobRequest(message, app=app, task=app.tasks[task], hostname="low@here")
+
+
+ENDS = [
+    ("well", None, None),
+    ("badly", "failed", "KeyError"),
+    ("unpicklable", "failed", "Unpicklable"),
+    ("memory", "failed", "MemoryError"),
+    ("soft", "failed", "SoftTimeLimitExceeded"),
+    ("thrown", "failed", None),
+    ("reject", "rejected", "LookupError"),
+    ("ignore", None, None),
+    ("unserialisable", "failed", "EncodeError"),
+    ("exhausted", "failed", "MaxRetriesExceededError"),
+]
+
+
+@pytest.mark.parametrize("run", [run_directly, run_in_a_pool])
+@pytest.mark.parametrize(("task", "outcome", "error"), ENDS)
+def test_each_end_is_one_event(
+    app: Laneway,
+    outbox: Outbox,
+    posted: list[Letter],
+    monkeypatch: pytest.MonkeyPatch,
+    run: Any,
+    task: str,
+    outcome: str | None,
+    error: str | None,
+) -> None:
+    start(app, outbox, monkeypatch, direct=run is run_directly)
+    run(app, f"ends.{task}")
+    assert [letter.outcome for letter in posted] == ([outcome] if outcome else [])
+    events = outbox.events
+    assert [event["exception"]["values"][-1]["type"] for event in events] == (
+        [error] if error else []
+    )
+    for event, letter in zip(events, posted, strict=False):
+        assert event["event_id"] == letter.event_id == event_id_of("7a.0")
+        assert event["tags"]["cause"] == letter.cause
+        assert event["tags"]["task"] == f"ends.{task}"
+        assert event["contexts"]["job"]["letter"] == letter.id
+        if outcome == "failed" and error != "EncodeError":
+            frames = event["exception"]["values"][-1]["stacktrace"]["frames"]
+            assert any(frame["function"] == task for frame in frames)
+            assert "started" in event["contexts"]["job"]
+    if task == "thrown":
+        assert posted[0].event_id is None
+    assert CANARY.encode() not in outbox.bytes
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_hard_limit_is_one_event(
+    app: Laneway,
+    outbox: Outbox,
+    posted: list[Letter],
+    monkeypatch: pytest.MonkeyPatch,
+    direct: bool,
+) -> None:
+    start(app, outbox, monkeypatch, direct=direct)
+    request = parent(app, "ends.badly")
+    # Celery tells it twice.
+    request.on_timeout(soft=False, timeout=3)
+    try:
+        raise TimeLimitExceeded(3)
+    except TimeLimitExceeded:
+        request.on_failure(ExceptionInfo())
+    assert [letter.outcome for letter in posted] == ["time-limit"]
+    [event] = outbox.events
+    assert event["tags"]["outcome"] == "time-limit"
+    assert event["fingerprint"] == ["time-limit", "ends.badly"]
+
+
+def test_what_goes_wrong_around_the_code(
+    app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(app, outbox, monkeypatch, direct=False)
+    task = app.tasks["ends.well"]
+    for _ in range(2):
+        try:
+            raise ConnectionError("the backend is away")
+        except ConnectionError as error:
+            signals.task_internal_error.send(
+                sender=task,
+                task_id="8b",
+                args=[],
+                kwargs={},
+                request={"id": "8b", "delivery_info": {"priority": 7}},
+                exception=error,
+                einfo=ExceptionInfo(),
+            )
+    [event] = outbox.events
+    assert event["event_id"] == event_id_of("8b.0")
+    assert event["tags"]["priority"] == "7"
+    assert event["exception"]["values"][-1]["type"] == "ConnectionError"
+
+
+def test_without_a_dsn_there_is_nothing(
+    app: Laneway, posted: list[Letter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LANEWAY_SENTRY_DSN", "LANEWAY_SENTRY_SECURE_DSN"):
+        monkeypatch.delenv(name, raising=False)
+    reporting.start(app, "low", "low@here", direct=True, began=lambda _: None)
+    assert app.reporter is None
+    assert not [one for one in signals.task_prerun.receivers if "reporting" in str(one[0])]
+    run_directly(app, "ends.badly")
+    assert [letter.event_id for letter in posted] == [None]
+
+
+def test_a_dsn_is_enough(app: Laneway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANEWAY_SENTRY_DSN", DSN)
+    reporting.start(app, "low", "low@here", direct=True, began=lambda _: None)
+    assert sentry_sdk.get_client().dsn == DSN
+    app.reporter.close(0)
