@@ -173,7 +173,9 @@ def test_one_trace_from_the_request_through_a_chain_over_two_queues(
         for worker in workers:
             assert worker.stop() == 0
     transactions = {one["contexts"]["trace"]["op"]: one for one in sink.wait_for("transaction", 3)}
-    jobs = [one for one in sink.of("transaction") if one["contexts"]["trace"]["op"] != "http.server"]
+    jobs = [
+        one for one in sink.of("transaction") if one["contexts"]["trace"]["op"] != "http.server"
+    ]
     assert len(jobs) == 2
     first, second = sorted(jobs, key=lambda one: one["start_timestamp"])
     assert {one["contexts"]["trace"]["trace_id"] for one in sink.of("transaction")} == {trace}
@@ -290,9 +292,7 @@ def test_scheduled_jobs_check_in_and_out(
 def test_crons_can_be_turned_off(
     topology: BrokerAddress, redis: PrivateRedis, sink: EnvelopeSink
 ) -> None:
-    env = environment(
-        topology, redis.url, LANEWAY_SENTRY_DSN=sink.dsn(), LANEWAY_SENTRY_CRONS="0"
-    )
+    env = environment(topology, redis.url, LANEWAY_SENTRY_DSN=sink.dsn(), LANEWAY_SENTRY_CRONS="0")
     with WorkerProcess("low", env, app="support.scheduled_tasks:app") as worker:
         call_entries(topology, "Add up!")
         worker.wait_for("succeeded")

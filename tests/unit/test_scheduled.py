@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 
 def make() -> Laneway:
-    app = Laneway(
-        "tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False
-    )
+    app = Laneway("tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
     app.task(name="plain.report", shared=False)(lambda *_: None)
     app.conf.beat_schedule = {
         "nightly": {

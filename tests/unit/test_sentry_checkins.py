@@ -42,9 +42,7 @@ class Sent:
 
 
 def app_with(**entries: Any) -> Laneway:
-    app = Laneway(
-        "tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False
-    )
+    app = Laneway("tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
     app.task(name="plain.report", shared=False)(lambda: None)
     app.task(name="plain.slow", shared=False, time_limit=900)(lambda: None)
     app.conf.beat_schedule = entries

@@ -64,9 +64,7 @@ def sent() -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 def app() -> Laneway:
-    app = Laneway(
-        "tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False
-    )
+    app = Laneway("tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
     app.tracer = PublishSpans()
     app.task(name="c.add", shared=False)(lambda a, b=0: a + b)
     app.task(name="vault.pay", shared=False)(lambda a: a)
@@ -320,9 +318,7 @@ def test_a_sampled_job_hands_on_its_rate_and_its_span(
         seen.append(headers_of(app, lambda: app.tasks["c.add"].delay(1)))
 
     root = next(
-        root
-        for root in (str(uuid.UUID(int=n)) for n in range(99))
-        if trace_sampled(root, 0.5)
+        root for root in (str(uuid.UUID(int=n)) for n in range(99)) if trace_sampled(root, 0.5)
     )
     worked(code, 0.5, id=root, root_id=root)
     [transaction] = sent

@@ -75,7 +75,10 @@ class Control:
             vhost: reporter_for(app, config, secure=vhost == "secure", worker=self.name)
             for vhost in vhosts
         }
-        check_in(app, config, lambda secure: self._reporters.get("secure" if secure else "jobs"))
+        if any(self._reporters.values()):
+            check_in(
+                app, config, lambda secure: self._reporters.get("secure" if secure else "jobs")
+            )
         self.keepers = [
             Keeper(
                 app,

@@ -70,9 +70,7 @@ def trace_jobs(spans: JobSpans) -> None:
     signals.task_postrun.connect(spans.ended, weak=False, dispatch_uid=_UID)
 
 
-def check_in(
-    app: Laneway, config: Config, reporter: Callable[[bool], Reporter | None]
-) -> None:
+def check_in(app: Laneway, config: Config, reporter: Callable[[bool], Reporter | None]) -> None:
     """Tell Sentry of the jobs that a schedule made, unless the settings say otherwise.
 
     Args:

@@ -64,9 +64,7 @@ def start(
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
-            signals.task_prerun.connect(
-                lambda **_: keep_quiet(), weak=False, dispatch_uid=_UID
-            )
+            signals.task_prerun.connect(lambda **_: keep_quiet(), weak=False, dispatch_uid=_UID)
         return
     reporter.install()
     raised = _Raised(app, queue, worker, reporter, began, direct=direct)

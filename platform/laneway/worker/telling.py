@@ -165,9 +165,7 @@ class _Teller:
             self._tell("retried", task.request, task.name, reason=str(retval))
         elif state in {"IGNORED", "REJECTED"}:
             reason = str(retval) if isinstance(retval, AlreadyDone) else state.lower()
-            self._tell(
-                "rejected", task.request, task.name, reason=reason, outcome=state.lower()
-            )
+            self._tell("rejected", task.request, task.name, reason=reason, outcome=state.lower())
 
     def began(self, task_id: str) -> float | None:
         return self._began.get(task_id)
