@@ -1,4 +1,4 @@
-"""What a task says of its arguments that may be seen in Sentry: ``@app.task(sentry_args=["order_id"])``."""
+"""Arguments of a task that may be seen in Sentry: ``@app.task(sentry_args=["order_id"])``."""
 
 from __future__ import annotations
 

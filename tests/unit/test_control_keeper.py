@@ -28,7 +28,9 @@ def app() -> Laneway:
 
 def keeper(app: Laneway, **options: Any) -> Keeper:
     results: Any = types.SimpleNamespace()
-    return Keeper(app, "jobs", results=results, name="control@here", stop=threading.Event(), **options)
+    return Keeper(
+        app, "jobs", results=results, name="control@here", stop=threading.Event(), **options
+    )
 
 
 def understood(one: Keeper, reason: str) -> GivenUp:

@@ -8,7 +8,8 @@ from urllib.error import URLError
 
 import amqp
 import pytest
-from billiard.exceptions import MaybeEncodingError, TimeLimitExceeded
+from billiard.exceptions import TimeLimitExceeded
+from billiard.pool import MaybeEncodingError
 from celery.exceptions import Reject
 
 from laneway import Laneway

@@ -37,7 +37,7 @@ def no_scopes() -> Iterator[None]:
 
 
 def test_a_scope_is_made_when_it_is_first_asked_for() -> None:
-    """A job that says nothing to Sentry makes no scope: `JobScopes.begin` takes the last one away."""
+    """`JobScopes.begin` takes the last scope away: a job that says nothing makes none."""
     assert sdk_scope._isolation_scope.get() is None
     assert sdk_scope._current_scope.get() is None
     sentry_sdk.set_tag("a", "b")
@@ -122,13 +122,14 @@ def test_the_options_are_enough_for_a_transport() -> None:
 
 def test_a_hook_that_fails_lets_nothing_out() -> None:
     """Of a secure queue an event that could not be reduced must not leave."""
+
     def fail(event: object, hint: object) -> None:
         raise RuntimeError
 
     client = sentry_sdk.Client(
         dsn="http://key@127.0.0.1:1/1",
         default_integrations=False,
-        before_send=fail,  # type: ignore[arg-type]
+        before_send=fail,
     )
     assert client.capture_event({"message": "words"}) is None
     client.close(timeout=0)

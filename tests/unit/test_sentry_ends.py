@@ -14,6 +14,7 @@ from billiard.exceptions import TimeLimitExceeded
 from celery import signals
 from celery.app.trace import build_tracer
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from kombu.exceptions import EncodeError
 from sentry_sdk.scope import Scope
 
 from laneway import Laneway
@@ -60,7 +61,7 @@ def app() -> Laneway:
         """Ends well."""
 
     @task("badly")
-    def badly(card: str = CANARY) -> None:
+    def badly(card: str) -> None:
         raise KeyError(card)
 
     @task("unpicklable")
@@ -87,12 +88,12 @@ def app() -> Laneway:
     def ignore() -> None:
         raise Ignore
 
-    @task("unserialisable")
+    @task("unserialisable", ignore_result=False)
     def unserialisable() -> Any:
         return object()
 
     @task("exhausted", bind=True, max_retries=0)
-    def exhausted(self: Any, card: str = CANARY) -> None:
+    def exhausted(self: Any, card: str) -> None:
         raise self.retry()
 
     app.finalize()
@@ -129,11 +130,13 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> list[Letter]:
 
 
 def start(app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, *, direct: bool) -> None:
-    monkeypatch.setattr(
-        reporting, "reporter_for", lambda *_, **__: make_reporter(app, outbox)
-    )
+    monkeypatch.setattr(reporting, "reporter_for", lambda *_, **__: make_reporter(app, outbox))
     began = telling.connect(app, "low", "low@here")
     reporting.start(app, "low", "low@here", direct=direct, began=began)
+
+
+#: The tasks that take it are called with it.
+CALLS = {"ends.badly": [CANARY], "ends.exhausted": [CANARY]}
 
 
 def delivery(task: str, **headers: Any) -> Delivery:
@@ -142,7 +145,7 @@ def delivery(task: str, **headers: Any) -> Delivery:
         content_type="application/json",
         content_encoding="utf-8",
     )
-    body = json.dumps([[], {}, {}]).encode()
+    body = json.dumps([CALLS.get(task, []), {}, {}]).encode()
     return Delivery(1, b"c", False, "jobs", "low", message._serialize_properties(), body)
 
 
@@ -161,10 +164,13 @@ def run_directly(app: Laneway, task: str) -> None:
 def run_in_a_pool(app: Laneway, task: str) -> None:
     """Run a job as a child of a Celery pool does, and tell its parent."""
     request = {
-        **{"id": "7a", "task": task, "hostname": "low@here", "is_eager": False, "retries": 0},
-        **{"delivery_info": {}, "args": [], "kwargs": {}, "callbacks": None, "chain": None},
+        "id": "7a",
+        "task": task,
+        "is_eager": False,
+        "delivery_info": {},
     }
-    einfo, info, *_ = app.tasks[task].__trace__("7a", [], {}, request)
+    args = CALLS.get(task, [])
+    einfo, info, *_ = app.tasks[task].__trace__("7a", args, {}, request)
     if info is not None and info.state != "IGNORED":
         parent(app, task).on_failure(einfo, return_ok=True)
 
@@ -188,6 +194,10 @@ def parent(app: Laneway, task: str) -> JobRequest:
         bury=bury,
     )
     return JobRequest(message, app=app, task=app.tasks[task], hostname="low@here")
+
+
+def refuse(*_: Any) -> None:
+    raise EncodeError("not JSON")
 
 
 ENDS = [
@@ -217,6 +227,9 @@ def test_each_end_is_one_event(
     error: str | None,
 ) -> None:
     start(app, outbox, monkeypatch, direct=run is run_directly)
+    if task == "unserialisable":
+        # As a backend that stores JSON does; this one keeps the object.
+        monkeypatch.setattr(app.backend, "mark_as_done", refuse)
     run(app, f"ends.{task}")
     assert [letter.outcome for letter in posted] == ([outcome] if outcome else [])
     events = outbox.events

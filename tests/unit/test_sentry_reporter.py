@@ -15,7 +15,6 @@ from laneway import Laneway
 from laneway.deadletter.letter import Letter, Original
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
-from laneway.sentry.reporter import Reporter
 from laneway.sentry.scopes import JobScopes
 from laneway.sentry.sdk import words_of_current_job
 from laneway.sentry.start import keep_quiet
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from laneway.facts import Fact
+    from laneway.sentry.reporter import Reporter
 
 CANARY = "canary-4242-4242"
 
@@ -202,9 +202,7 @@ def test_a_rejects_own_words_leave_without_the_arguments(app: Laneway, outbox: O
     body = json.dumps([[CANARY], {"n": 1}, {}]).encode()
     original = Original(exchange="jobs", routing_key="low", properties=b"", body=body)
     reporter = make_reporter(app, outbox)
-    reporter.report(
-        letter(outcome="rejected", message=f"no card {CANARY} here", original=original)
-    )
+    reporter.report(letter(outcome="rejected", message=f"no card {CANARY} here", original=original))
     [event] = outbox.events
     assert event["exception"]["values"][0]["value"] == "no card [job argument] here"
 
@@ -306,9 +304,7 @@ def test_what_the_tasks_code_said_is_on_the_event_and_does_not_win(
     assert event["contexts"]["job"]["place"] == "shop.tasks:charge"
 
 
-def test_an_error_that_the_task_sent_itself_has_its_event_too(
-    app: Laneway, outbox: Outbox
-) -> None:
+def test_an_error_that_the_task_sent_itself_has_its_event_too(app: Laneway, outbox: Outbox) -> None:
     reporter = make_reporter(app, outbox)
     reporter.install()
     error = declined()
@@ -357,20 +353,23 @@ def test_a_text_of_any_kind(app: Laneway, outbox: Outbox) -> None:
 
 def test_exhausted_retries_do_not_repeat_the_call(app: Laneway, outbox: Outbox) -> None:
     task = app.tasks["plain.charge"]
-    error = task.MaxRetriesExceededError(f"Can't retry plain.charge[7a] args:['x1'] kwargs:{{}}")
+    error = task.MaxRetriesExceededError("Can't retry plain.charge[7a] args:['x1'] kwargs:{}")
     raise_it(make_reporter(app, outbox), app, error)
     [event] = outbox.events
     assert event["exception"]["values"][-1]["value"] == "no retry is left"
 
 
 def test_nothing_is_raised_into_a_job(
-    app: Laneway, outbox: Outbox, caplog: pytest.LogCaptureFixture
+    app: Laneway,
+    outbox: Outbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError(CANARY)
 
-    outbox.capture_envelope = fail  # type: ignore[method-assign]
-    outbox.flush = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(outbox, "capture_envelope", fail)
+    monkeypatch.setattr(outbox, "flush", fail)
     reporter = make_reporter(app, outbox)
     raise_it(reporter, app, declined())
     reporter.report(letter(outcome="expired"))

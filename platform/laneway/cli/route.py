@@ -95,7 +95,9 @@ def list_routes(as_json: bool) -> None:
         for entry in routes
     ]
     rows.append(("everything else", policy.default_queue, "", "", ""))
-    Console().print(table(["route", "queue", "priority", "team", "where"], rows, numbers=["priority"]))
+    Console().print(
+        table(["route", "queue", "priority", "team", "where"], rows, numbers=["priority"])
+    )
 
 
 @route.command()

@@ -74,10 +74,11 @@ def read_config(queues: Collection[str], environ: Mapping[str, str] | None = Non
         SettingsError: says all that is wrong with them, each with its cure; never a DSN.
     """
     said = os.environ if environ is None else environ
-    problems: list[str] = []
-    for name in (DSN, SECURE_DSN):
-        if (value := said.get(name)) and (problem := _dsn_problem(value)):
-            problems.append(f"{name}: expected {_FORM}, got one {problem}")
+    problems = [
+        f"{name}: expected {_FORM}, got one {problem}"
+        for name in (DSN, SECURE_DSN)
+        if (value := said.get(name)) and (problem := _dsn_problem(value))
+    ]
     environment, release = said.get(ENVIRONMENT) or "production", said.get(RELEASE) or None
     has_dsn = bool(said.get(DSN) or said.get(SECURE_DSN))
     if not _ENVIRONMENT_NAME.fullmatch(environment):

@@ -226,9 +226,7 @@ class Reporter:
                 self._last.popitem(last=False)
 
     def _close_storm(self, held: Held) -> None:
-        event = closing_event(
-            held, self._last.get(held.cause), config=self._config, at=time.time()
-        )
+        event = closing_event(held, self._last.get(held.cause), config=self._config, at=time.time())
         self.client.capture_event(event)  # type: ignore[arg-type]
 
     def close(self, seconds: float = FLUSH) -> None:

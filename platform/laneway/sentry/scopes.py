@@ -55,8 +55,8 @@ def silence() -> None:
     """Let no client of this process send anything."""
     if sentry_sdk.get_client().is_active():
         log.warning(
-            "the project's own sentry_sdk.init() has no effect here: nothing of a secure queue goes "
-            "to Sentry, because LANEWAY_SENTRY_SECURE_DSN is not set"
+            "the project's own sentry_sdk.init() has no effect here: nothing of a secure queue "
+            "goes to Sentry, because LANEWAY_SENTRY_SECURE_DSN is not set"
         )
         sentry_sdk.get_global_scope().set_client(None)
 

@@ -1,8 +1,8 @@
 """What leaves of texts: an error's words without the values that its job was called with.
 
-The values are searched for as they are written in texts (also escaped, and cut off). What is derived
-from a value, such as its last four digits, is not found: whoever must not let that out allows no
-text at all, as secure queues do (:mod:`laneway.sentry.secure`).
+The values are searched for as they are written in texts (also escaped, and cut off). What is
+derived from a value, such as its last four digits, is not found: whoever must not let that out
+allows no text at all, as secure queues do (:mod:`laneway.sentry.secure`).
 """
 
 from __future__ import annotations
@@ -57,10 +57,6 @@ class Words:
             if needle[:SHORTEST] in text:
                 text = _without(text, needle)
         return cut(text)
-
-
-#: For texts of no job.
-NO_JOB: Final = Words((), {})
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
@@ -118,7 +114,11 @@ def _needles(values: Any) -> Iterator[str]:
         text = text[:_LOOKED_AT]
         yield text
         # As it stands in a repr, in JSON, and in JSON without other alphabets.
-        escaped = {repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+        escaped = {
+            repr(text)[1:-1],
+            json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1],
+        }
         yield from (one for one in escaped if one != text)
 
 
@@ -154,3 +154,7 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
                 yield from _leaves(inner, depth + 1)
     else:
         yield value
+
+
+#: For texts of no job.
+NO_JOB: Final = Words((), {})

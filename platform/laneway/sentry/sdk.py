@@ -236,7 +236,7 @@ def _scrub(event: Event, hint: Hint) -> Event:
 def _reduce(event: Event, _hint: Hint) -> Event:
     """The SDK's ``before_send`` of secure queues; the gate does it once more."""
     _name_the_job(event)
-    kept: Any = reduced(event)  # type: ignore[arg-type]
+    kept: Any = reduced(event)
     return kept  # type: ignore[no-any-return]
 
 
@@ -252,7 +252,8 @@ def _reduced_envelope(envelope: Envelope) -> Envelope:
         ):
             items.append(Item(PayloadRef(json=reduced(item.payload.json)), type=item.type))
     # Not its header "trace": it repeats names that anybody can choose.
-    kept = {name: envelope.headers[name] for name in ("event_id", "sent_at") if name in envelope.headers}
+    given = envelope.headers
+    kept: dict[str, Any] = {name: given[name] for name in ("event_id", "sent_at") if name in given}
     return Envelope(headers=kept, items=items)
 
 

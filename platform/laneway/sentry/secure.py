@@ -1,7 +1,7 @@
 """What leaves of a secure queue: type, place, task, ids and times. Everything else stays.
 
-It is an allow-list, and every value on it has a form: what is not named here, or does not look as it
-must, is left out, whoever put it into an event.
+It is an allow-list, and every value on it has a form: what is not named here, or does not look as
+it must, is left out, whoever put it into an event.
 """
 
 from __future__ import annotations

@@ -95,9 +95,7 @@ class RedisTokens:
     def take(self, cause: str) -> bool:
         """Take a token of a cause, in one step on the server; False if there is none."""
         assert self._script is not None, "connect first"
-        return bool(
-            self._script(keys=[self._prefix + cause], args=[round(INTERVAL * 1000), BURST])
-        )
+        return bool(self._script(keys=[self._prefix + cause], args=[round(INTERVAL * 1000), BURST]))
 
 
 class SharedBucket:

@@ -6,7 +6,8 @@ event of its cause, or on a closing event when the cause has been quiet for a mi
     held = storm.admit(cause)
     if held is None:
         app.facts.tell("report_held", queue=…, task=…, task_id=…, worker=…, cause=cause)
-        return
+
+Return:
     app.facts.tell("reported", queue=…, task=…, task_id=…, worker=…, cause=cause, letter=…)
     …                                   # an event that stands for 1 + held failures
 

@@ -1,8 +1,8 @@
 """The dead letters that a worker writes: of every final failure that it sees.
 
 The letter is confirmed before the job is settled, and then the job is acknowledged. A letter that
-cannot be posted leaves the job to the broker, which moves it to ``dead.inbox`` as it is. Where a DSN
-is set, each has its event in Sentry, sent by who saw the failure: :attr:`Failure.event`.
+cannot be posted leaves the job to the broker, which moves it to ``dead.inbox`` as it is. Where a
+DSN is set, each has its event in Sentry, sent by who saw the failure: :attr:`Failure.event`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import amqp
-from billiard.exceptions import MaybeEncodingError
+from billiard.pool import MaybeEncodingError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
@@ -205,9 +205,7 @@ class LetterWriter:
             redelivered: whether the broker says that it delivered this message before.
             seconds: how long the posting may take; the publisher's deadline if None.
         """
-        letter = self.write(
-            headers, failure, original, priority=priority, redelivered=redelivered
-        )
+        letter = self.write(headers, failure, original, priority=priority, redelivered=redelivered)
         posted = self.post(letter, seconds)
         if self._reporter is not None and failure.event == "letter":
             # Also of one that was not posted: the keeper knows less of it.

@@ -1,7 +1,7 @@
 """From Celery's signals to Sentry: what the code of jobs raised for good, where it ran.
 
-All other ends are reported by whoever writes the letter (``laneway.worker.letters``). Connected only
-where a DSN is set.
+All other ends are reported by whoever writes the letter (``laneway.worker.letters``). Connected
+only where a DSN is set.
 """
 
 from __future__ import annotations
