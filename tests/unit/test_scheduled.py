@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def nothing(*_: object) -> None:
+    """The task's code."""
+
+
 def make() -> Laneway:
     app = Laneway("tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
-    app.task(name="plain.report", shared=False)(lambda *_: None)
+    app.task(name="plain.report", shared=False)(nothing)
     app.conf.beat_schedule = {
         "nightly": {
             "task": "plain.report",

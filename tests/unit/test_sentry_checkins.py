@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 JOB = "0f6e2a5c-7d7a-4a8e-9d52-0a7f1f6f2c11"
 
 
+def nothing() -> None:
+    """The tasks' code."""
+
+
 class Tide(BaseSchedule):
     """A schedule that only its project knows."""
 
@@ -43,13 +47,15 @@ class Sent:
 
 def app_with(**entries: Any) -> Laneway:
     app = Laneway("tests", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
-    app.task(name="plain.report", shared=False)(lambda: None)
-    app.task(name="plain.slow", shared=False, time_limit=900)(lambda: None)
+    app.task(name="plain.report", shared=False)(nothing)
+    app.task(name="plain.slow", shared=False, time_limit=900)(nothing)
     app.conf.beat_schedule = entries
     return app
 
 
-def entry(when: Any = crontab(hour=2, minute=30), task: str = "plain.report", **said: Any) -> Any:
+def entry(when: Any = None, task: str = "plain.report", **said: Any) -> Any:
+    # A new one each time: a schedule keeps the time zone of its first application.
+    when = crontab(hour=2, minute=30) if when is None else when
     return {"task": task, "schedule": when, "options": {"queue": "low", **said}}
 
 
