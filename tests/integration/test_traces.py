@@ -18,6 +18,7 @@ from laneway.scheduled import name_entries
 from laneway.sentry.checkins import id_of
 from laneway.sentry.spans import PublishSpans
 from support.envelopes import EnvelopeSink
+from support.scheduled_tasks import SCHEDULE
 from support.workers import ControlProcess, WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def messages(address: BrokerAddress, queue: str = "low", vhost: Any = "jobs") ->
     return found
 
 
-def batch(app: Laneway) -> None:
+def in_batch(app: Laneway, **options: Any) -> None:
     with app.batch():
-        app.tasks["plain.add"].delay(1, 2)
+        app.tasks["plain.add"].apply_async((1, 2), queue="low", **options)
 
 
 WAYS: Final[dict[str, Callable[[Laneway], Any]]] = {
@@ -98,8 +99,8 @@ WAYS: Final[dict[str, Callable[[Laneway], Any]]] = {
         (1, 2), queue="low", headers={"tenant": 7}
     ),
     "many": lambda app: app.publish_many([app.tasks["plain.add"].s(1, 2).set(queue="low")]),
-    "a batch": lambda app: _in_batch(app),
-    "a batch, celery's own way": lambda app: _in_batch(app, headers={"tenant": 7}),
+    "a batch": in_batch,
+    "a batch, celery's own way": lambda app: in_batch(app, headers={"tenant": 7}),
     "asyncio": lambda app: asyncio.run(app.asend("plain.add", (1, 2), queue="low")),
     "a chain": lambda app: chain(
         app.tasks["plain.add"].si(1, 2).set(queue="low"), app.tasks["plain.add"].s(3), app=app
@@ -108,11 +109,6 @@ WAYS: Final[dict[str, Callable[[Laneway], Any]]] = {
         [app.tasks["plain.add"].s(1, 2).set(queue="low")], app=app
     ).apply_async(),
 }
-
-
-def _in_batch(app: Laneway, **options: Any) -> None:
-    with app.batch():
-        app.tasks["plain.add"].apply_async((1, 2), queue="low", **options)
 
 
 def test_every_way_of_publishing_carries_the_trace(
@@ -143,7 +139,7 @@ def test_a_secure_message_carries_no_trace(
     with request() as trace:
         app.tasks["vault.pay"].delay(1)
         app.tasks["vault.pay"].apply_async((1,), headers={"sentry-trace": f"{trace}-{'0' * 16}-1"})
-        _in_batch(app)
+        in_batch(app)
     for message in messages(topology, "secure", "secure"):
         told = json.dumps(message.headers)
         assert trace not in told
@@ -233,10 +229,8 @@ def test_workers_sample_what_nobody_has_decided(
 
 def call_entries(address: BrokerAddress, *names: str) -> dict[str, str]:
     """Make the jobs of entries with beat's own code; the check-in's id of each."""
-    from support import scheduled_tasks
-
     app = make_app(address)
-    app.conf.beat_schedule = scheduled_tasks.app.conf.beat_schedule
+    app.conf.beat_schedule = SCHEDULE
     scheduler = Scheduler(app)
     name_entries(scheduler)
     ids = {}

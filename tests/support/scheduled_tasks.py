@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from celery.schedules import crontab
 
 from support.tasks import app
+
+__all__ = ["SCHEDULE", "app"]
 
 # A day that does not come: the tests make each entry's job themselves, with beat's own code.
 NEVER = crontab(minute=0, hour=0, day_of_month=29, month_of_year=2)
@@ -16,7 +18,7 @@ def _entry(task: str, *args: Any, queue: str = "low", when: Any = NEVER, **said:
     return {"task": task, "args": args, "schedule": when, "options": {"queue": queue, **said}}
 
 
-app.conf.beat_schedule = {
+SCHEDULE: Final[dict[str, Any]] = {
     "Add up!": _entry("plain.add", 1, 2, sentry_monitor={"owner": "team:sums"}),
     "flaky": _entry("plain.flaky", 1),
     "fails": _entry("plain.fail"),
@@ -27,3 +29,4 @@ app.conf.beat_schedule = {
     "left out": _entry("plain.add", 5, 6, sentry_monitor=False),
     "pays": {"task": "vault.pay", "args": (7,), "schedule": NEVER},
 }
+app.conf.beat_schedule = SCHEDULE

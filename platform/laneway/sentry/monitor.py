@@ -40,7 +40,7 @@ _KEYS: Final = (*_DURATIONS, *_COUNTS, "owner")
 _FIELDS_OF_CRONTAB: Final = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
-class Unwatched(Exception):  # noqa: N818 (as all of ours)
+class Unwatched(Exception):
     """Sentry cannot watch this entry; the text says why."""
 
 

@@ -186,7 +186,7 @@ class JobSpans:
         with contextlib.ExitStack() as stack:
             scope = stack.enter_context(sentry_sdk.isolation_scope())
             transaction = self._start(scope, task, request, trace_of(request))
-            if not transaction.sampled:
+            if not isinstance(transaction, Transaction) or not transaction.sampled:
                 return None
             transaction.update_data(self._data(request))
             transaction.set_tag("queue", self._queue)
