@@ -57,8 +57,8 @@ def web(sink: EnvelopeSink) -> Iterator[None]:
 def request() -> Iterator[str]:
     """A web request; its trace's id."""
     with (
-        sentry_sdk.isolation_scope() as scope,
-        scope.start_transaction(op="http.server", name="GET /") as transaction,
+        sentry_sdk.isolation_scope(),
+        sentry_sdk.start_transaction(op="http.server", name="GET /") as transaction,
     ):
         # A trace of its own, as every web integration begins one.
         transaction.trace_id = uuid.uuid4().hex
@@ -321,6 +321,7 @@ def test_secure_scheduled_jobs_check_in_only_at_their_own_address(
     assert statuses(sink, ids["pays"]) == ["in_progress", "ok"]
     for one in sent:
         assert set(one) <= {
-            "check_in_id", "monitor_slug", "status", "duration", "environment", "monitor_config",
+            "type", "check_in_id", "monitor_slug", "status", "duration", "environment",
+            "monitor_config",
         }  # fmt: skip
     assert sink.of("transaction") == []

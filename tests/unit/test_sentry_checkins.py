@@ -84,6 +84,7 @@ def test_a_job_that_succeeds_opens_and_closes_one_check_in() -> None:
     app = app_with(nightly=entry())
     first, last = hear(app, fact("started"), fact("succeeded", runtime=1.23456))
     assert first == {
+        "type": "check_in",
         "check_in_id": uuid.UUID(JOB).hex,
         "monitor_slug": "nightly",
         "status": "in_progress",
@@ -126,7 +127,7 @@ def test_of_a_secure_queue_only_slug_status_and_times_leave() -> None:
     app = app_with(nightly=entry(sentry_monitor={"owner": "team:payroll"}))
     [one] = hear(app, fact("started", queue="secure", reason="x", task="vault.pay"), secure=True)
     assert set(one) == {
-        "check_in_id", "monitor_slug", "status", "environment", "monitor_config"
+        "type", "check_in_id", "monitor_slug", "status", "environment", "monitor_config"
     }  # fmt: skip
     assert set(one["monitor_config"]) == {
         "schedule", "timezone", "checkin_margin", "max_runtime"

@@ -81,6 +81,7 @@ class CheckIns:
         if transport is None or (monitor := self._monitor(entry)) is None:
             return
         check_in: dict[str, Any] = {
+            "type": "check_in",
             "check_in_id": id_of(str(fact.task_id)),
             "monitor_slug": monitor.slug,
             "status": status,
