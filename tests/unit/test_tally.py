@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -31,6 +32,19 @@ def test_the_counts_of_all_processes_are_one_sum() -> None:
     runtimes, ran = tallies.runtimes()
     assert sum(runtimes) == 1
     assert ran == pytest.approx(2.0)
+
+
+def test_what_a_killed_process_told_is_kept() -> None:
+    tallies = Tallies(2)
+    pid = os.fork()
+    if not pid:
+        door = Door()
+        door.listen(Counting(tallies[1]))
+        door.tell("report_held", cause="a")
+        door.tell("report_held", cause="a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert tallies.facts() == {"report_held": 2}
 
 
 @pytest.mark.parametrize(

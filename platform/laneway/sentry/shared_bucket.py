@@ -30,9 +30,9 @@ PAUSE: Final = 30.0
 #: Seconds until a question is given up: what asks it is a thread that nobody waits for by then.
 _GIVEN_UP: Final = 1.0
 
-# KEYS: a bucket. ARGV: milliseconds for a token, and how many it holds. What is kept is when it will
-# be full again, which is when the key ends. The clock is the server's, the same for all workers; if
-# it was set back, the bucket is full.
+# KEYS: a bucket. ARGV: milliseconds for a token, and how many it holds. Kept is when it will be
+# full again, which is when the key ends. The clock is the server's, the same for all workers; a
+# bucket is full if it was set back.
 _TAKE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

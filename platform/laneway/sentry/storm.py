@@ -6,15 +6,26 @@ event of its cause, or on a closing event when the cause has been quiet for a mi
     held = storm.admit(cause)
     if held is None:
         app.facts.tell("report_held", queue=…, task=…, task_id=…, worker=…, cause=cause)
+    else:
+        app.facts.tell("reported", queue=…, task=…, task_id=…, worker=…, cause=cause, letter=…)
+        …                               # an event that stands for 1 + held failures
 
-Return:
-    app.facts.tell("reported", queue=…, task=…, task_id=…, worker=…, cause=cause, letter=…)
-    …                                   # an event that stands for 1 + held failures
-
-Both facts are told for each failure, once, in the process that asked. A worker counts them in
+One of the two facts is told for each failure, in the process that asked. A worker counts them in
 memory that outlives its processes, so ``laneway_facts_total{kind="report_held"}`` is right also
-when a process dies with counts that no event carried. A closing event is no failure: it is told by
-nobody.
+when a process dies with counts that no event carried. A closing event is no failure, and no fact.
+
+Where whoever publishes decides how many causes there are (the names of unknown tasks), ask with one
+cause for all of them: each new cause is an event at once.
+
+It is made once for each process, before any is forked; the closing events need a
+:class:`~laneway.sentry.closing.Closer`::
+
+    url = redis_url(app.conf.result_backend)
+    prefix = app.address.vhost_prefix
+    storm = Storm(SharedBucket(RedisTokens(url, prefix)) if url else None)
+    closer = Closer(storm, send_closing_event)
+    …
+    closer.close(deadline)              # before the SDK is flushed, in each process
 """
 
 from __future__ import annotations
