@@ -10,6 +10,7 @@ from celery.beat import Scheduler, Service
 from celery.schedules import crontab
 
 from laneway import Laneway
+from laneway.call import without_destination
 from laneway.outbox.compose import composing
 from laneway.policy import load_policy
 from laneway.scheduled import ENTRY_HEADER, entry_of
@@ -67,8 +68,9 @@ def test_a_job_of_beat_names_its_entry(tmp_path: Path) -> None:
     for name in app.conf.beat_schedule:
         assert headers(app, scheduler, name)[ENTRY_HEADER] == name
     assert headers(app, scheduler, "own")["tenant"] == 7
-    # What only says how it is watched is no part of the message.
+    # What only says how it is watched is no part of the message, nor anything that Celery sees.
     assert "sentry_monitor" not in headers(app, scheduler, "nightly")
+    assert without_destination({"sentry_monitor": {}, "expires": 7}) == {"expires": 7}
 
 
 def test_the_projects_settings_are_left_alone(tmp_path: Path) -> None:
