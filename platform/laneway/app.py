@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laneway import marked, settings
+from laneway import marked, scheduled, settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
@@ -80,6 +80,7 @@ class Laneway(PublishingApp):
         #: above this module); None where no DSN is set, and in a producer.
         self.reporter: Any = None
         self._settings_error: SettingsError | None = None
+        scheduled.connect()
         super().__init__(
             main,
             *args,

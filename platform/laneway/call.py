@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from laneway.errors import OptionRefused
 from laneway.queues import POOL_CAN
+from laneway.scheduled import MONITOR_OPTION
 from laneway.settings import kombu_queue
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _FIXED_OPTIONS: Final[Mapping[str, tuple[object, ...]]] = {
 CARRIERS: Final = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 # What the decision replaces before Celery sees the options.
 _DESTINATION: Final = frozenset(
-    {"queue", "priority", "redelivered", "publisher", *_REFUSED_OPTIONS, *_FIXED_OPTIONS}
+    {
+        *("queue", "priority", "redelivered", "publisher", MONITOR_OPTION),
+        *_REFUSED_OPTIONS,
+        *_FIXED_OPTIONS,
+    }
 )
 
 

@@ -115,8 +115,11 @@ class Fact(NamedTuple):
     letter: str | None = None
     #: What failures of one kind have in common; see :mod:`laneway.deadletter.cause`.
     cause: str | None = None
-    #: How the job ended; see :data:`laneway.deadletter.letter.Outcome`.
+    #: How the job ended; see :data:`laneway.deadletter.letter.Outcome`. Of a ``rejected`` job
+    #: ``ignored``, ``rejected``, ``revoked`` or ``expired``.
     outcome: str | None = None
+    #: The entry of the schedule that made the job; see :mod:`laneway.scheduled`.
+    schedule: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Only the fields that are set: what a log line or a metric carries."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery.canvas import Signature, chain, chord, group, maybe_signature
 from celery.utils import uuid
 
+from laneway import tracing
 from laneway.errors import BatchIncomplete, LanewayError, OptionRefused
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _take_short(app: PublishingApp, sender: Sender, batch: Batch, signature: Sig
         raise
     if written is None:
         return False
-    decision = written.call.decision
-    batch.add(written.call.vhost, task_id, name, decision.queue, decision.priority, written.message)
+    decision, message = written.call.decision, written.message
+    with tracing.to_its_end(written.followed, lambda: len(message.body)):
+        batch.add(written.call.vhost, task_id, name, decision.queue, decision.priority, message)
     return True

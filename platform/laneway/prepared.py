@@ -18,6 +18,8 @@ from laneway.settings import DELIVERY_MODE
 from laneway.topology import JOBS_EXCHANGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from laneway.broker import VhostKind
     from laneway.router import Decision
 
@@ -127,8 +129,9 @@ class PreparedCall:
         reply_to: str,
         ready_at: float,
         group: tuple[str | None, int | None] = (None, None),
+        more: Mapping[str, str] | None = None,
     ) -> frames.Publish:
-        """The message of one job.
+        """The message of one job; ``more`` are further headers.
 
         Raises:
             ArgumentsNotSerializable: JSON cannot carry the arguments.
@@ -156,6 +159,7 @@ class PreparedCall:
                 _text(arguments.short_text(kwargs, longest_keyword, self._levels)),
                 self._ending,
                 _double(b"d", ready_at),
+                frames.table_items(more) if more else b"",
             )
         )
         return self._publish(table, body, task_id, reply_to, ready_at)
@@ -167,6 +171,7 @@ class PreparedCall:
         kwargs: dict[str, Any],
         reply_to: str,
         ready_at: float,
+        more: Mapping[str, str] | None = None,
     ) -> frames.Publish:
         """What :meth:`write` gives for a job that stands alone, and raises."""
         longest, longest_keyword = self._lengths
@@ -188,6 +193,7 @@ class PreparedCall:
                 else _NO_KEYWORDS,
                 self._ending,
                 _double(b"d", ready_at),
+                frames.table_items(more) if more else b"",
             )
         )
         return self._publish(table, body, task_id, reply_to, ready_at)

@@ -6,6 +6,7 @@ are written already (:meth:`JobProducer.transmit`). Both wait for the broker's c
 
 from __future__ import annotations
 
+import inspect
 import ssl
 import time
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from amqp.exceptions import MessageNacked, RecoverableConnectionError
 from kombu import serialization
 from kombu.exceptions import EncodeError
 
-from laneway import arguments, frames
+from laneway import arguments, frames, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class JobProducer(kombu.Producer):
         alarm: what the connection tells of alarms.
         attempt: starts an attempt that may take so many seconds (None: the usual deadline).
         max_message_bytes: the largest serialised job.
+        traces: whether a message may carry the headers of a trace.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class JobProducer(kombu.Producer):
         alarm: Alarm,
         attempt: Callable[[float | None], Attempt],
         max_message_bytes: int,
+        traces: bool = True,
     ) -> None:
         # The channel on which the broker was asked for confirms.
         self._confirming: Any = None
@@ -80,6 +83,9 @@ class JobProducer(kombu.Producer):
         self.alarm = alarm
         self._attempt = attempt
         self._max_message_bytes = max_message_bytes
+        self._traces = traces
+        #: Bytes of the last body that was written here, before any compression.
+        self.body_size = 0
         #: Who takes the messages that Celery composes, while they are not to be sent one by one.
         self.into: Callable[[Publish], None] | None = None
         #: The delivery tag of the last message on the open channel: the broker counts them from 1,
@@ -116,19 +122,26 @@ class JobProducer(kombu.Producer):
         for useless in ("retry", "retry_policy", "declare", "mandatory", "immediate"):
             properties.pop(useless, None)
         properties.pop("confirm_timeout", None)
+        self.body_size = 0
         if not properties.get("content_type"):
             content_type, content_encoding, body = self._write(body, serializer or "json")
             properties |= {"content_type": content_type, "content_encoding": content_encoding}
+        # Not `super()`: where nothing may be traced, whatever a tracing package has put around it.
+        kombus_publish = kombu.Producer.publish
+        if not self._traces:
+            kombus_publish = inspect.unwrap(kombus_publish)
+            headers = tracing.without_traces(headers or {})
         if self.into is not None:
             composer = kombu.Producer(_Composer(self.connection, self.into), auto_declare=False)
-            return composer.publish(
-                body, routing_key, exchange=exchange, headers=headers, **properties
+            return kombus_publish(
+                composer, body, routing_key, exchange=exchange, headers=headers, **properties
             )
 
         def send(remaining: float) -> Any:
             self.confirming()
             self.tag += 1
-            return super(JobProducer, self).publish(
+            return kombus_publish(
+                self,
                 body,
                 routing_key,
                 exchange=exchange,
@@ -232,8 +245,8 @@ class JobProducer(kombu.Producer):
             content_type, content_encoding, payload = serialization.dumps(body, serializer)
         except EncodeError as error:
             raise arguments.not_serializable(error) from error
-        size = len(payload.encode() if isinstance(payload, str) else payload)
-        arguments.check_size(size, self._max_message_bytes)
+        self.body_size = len(payload.encode() if isinstance(payload, str) else payload)
+        arguments.check_size(self.body_size, self._max_message_bytes)
         return content_type, content_encoding, payload
 
 

@@ -53,6 +53,7 @@ class Publisher:
         name: how messages for people call the place, without password.
         deadline: seconds one publish may take in all.
         max_message_bytes: the largest serialised job.
+        traces: whether a trace may go on over it; not to the secure queues.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class Publisher:
         name: str,
         deadline: float = DEFAULT_DEADLINE,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        traces: bool = True,
     ) -> None:
         self.name = name
         self.deadline = deadline
         self.max_message_bytes = max_message_bytes
+        self._traces = traces
         self._connect = connect
         self._pool = _Pool(self._make_producer)
         _publishers.add(self)
@@ -145,6 +148,7 @@ class Publisher:
                 where=self.name, seconds=self.deadline if seconds is None else seconds
             ),
             max_message_bytes=self.max_message_bytes,
+            traces=self._traces,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from celery.utils import uuid
 
-from laneway import aside, call, delay, many, settings, taker
+from laneway import aside, call, delay, many, settings, taker, tracing
 from laneway.accepted import AcceptedMembers
 from laneway.aside import Aside
 from laneway.batch import DEFAULT_WINDOW, Batch
@@ -22,7 +22,7 @@ from laneway.facts import Door
 from laneway.next_step import insist, is_next_step
 from laneway.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.publish import Publisher
-from laneway.sender import Sender
+from laneway.sender import Sender, Written
 from laneway.shortcut import Shortcut
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from laneway.producer import JobProducer
     from laneway.router import Decision
     from laneway.taker import Taker
+    from laneway.tracing import Tracer
 
 
 class PublishingApp(Celery):
@@ -61,6 +62,8 @@ class PublishingApp(Celery):
         self.policy = policy
         #: The door through which facts are told; listeners are added with ``app.facts.listen``.
         self.facts = Door()
+        #: Who follows publishes for a trace (:mod:`laneway.tracing`); None is nobody.
+        self.tracer: Tracer | None = None
         self.publish_deadline = publish_deadline
         self.max_message_bytes = max_message_bytes
         self._publishers: dict[str, Publisher] = {}
@@ -90,6 +93,7 @@ class PublishingApp(Celery):
                     name=f"the virtual host {self.address.vhost(vhost)!r}",
                     deadline=self.publish_deadline,
                     max_message_bytes=self.max_message_bytes,
+                    traces=vhost != "secure",
                 ),
             )
         return publisher
@@ -217,18 +221,28 @@ class PublishingApp(Celery):
         told["queue"], told["priority"] = decision.queue, decision.priority
         if not prepared.ignore_result:
             self._sender.expect_result(task_id)
-        if into is None:
-            self.publisher(prepared.vhost).publish(written.message, options.get("timeout"))
+        if written.followed is None:
+            self._hand_over(written, into, options.get("timeout"))
         else:
-            into.add(
-                prepared.vhost, task_id, name, decision.queue, decision.priority, written.message
-            )
+            with tracing.to_its_end(written.followed, lambda: len(written.message.body)):
+                self._hand_over(written, into, options.get("timeout"))
         result = (options.get("result_cls") or self.AsyncResult)(task_id)
         result.ignored = prepared.ignore_result
         parent = self.current_worker_task
         if parent and options.get("add_to_parent", True):
             parent.add_trail(result)
         return result
+
+    def _hand_over(self, written: Written, into: Taker | None, seconds: float | None) -> None:
+        """Give what is written to the broker, or to whoever takes it."""
+        call_, message = written.call, written.message
+        if into is None:
+            self.publisher(call_.vhost).publish(message, seconds)
+            return
+        decision = call_.decision
+        into.add(
+            call_.vhost, written.task_id, decision.task, decision.queue, decision.priority, message
+        )
 
     def _send(
         self,
@@ -254,7 +268,21 @@ class PublishingApp(Celery):
         # RabbitMQ below 4.0 tells the age of a queue's oldest message from this property.
         options["timestamp"] = int(ready_at)
         vhost = self.policy.queues[decision.queue].vhost
-        with self._producer(vhost, into, task_id, name, decision) as producer:
+        followed = None
+        if self.tracer is not None and vhost != "secure":
+            followed = self.tracer.follow(
+                name,
+                task_id,
+                decision.queue,
+                retries=options.get("retries") or 0,
+                parent=self.current_worker_task,
+            )
+        if followed is not None:
+            headers.update(followed.headers)
+        with (
+            self._producer(vhost, into, task_id, name, decision) as producer,
+            tracing.to_its_end(followed, lambda: producer.body_size),
+        ):
             return super().send_task(
                 name,
                 args,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from laneway.frames import Publish
     from laneway.publishing import PublishingApp
+    from laneway.tracing import Followed
 
 # Part of the shape of a call: what is prepared depends on their values.
 _SHAPE: Final = ("queue", "priority", "time_limit", "soft_time_limit", "ignore_result", "shadow")
@@ -59,6 +60,8 @@ class Written(NamedTuple):
     task_id: str
     call: PreparedCall
     message: Publish
+    #: Who follows its publish, if anybody does.
+    followed: Followed | None
 
 
 class Sender:
@@ -98,6 +101,7 @@ class Sender:
         if parent and not (root_id and parent_id):
             root_id = root_id or parent.request.root_id or parent.request.id
             parent_id = parent_id or parent.request.id
+        followed = self.follow(prepared, task_id, parent) if app.tracer else None
         message = prepared.write(
             task_id,
             args,
@@ -107,8 +111,23 @@ class Sender:
             reply_to=app.thread_oid,
             ready_at=round(time.time(), 6),
             group=(said.get("group_id"), said.get("group_index")),
+            more=followed.headers if followed else None,
         )
-        return Written(task_id, prepared, message)
+        return Written(task_id, prepared, message, followed)
+
+    def follow(self, prepared: PreparedCall, task_id: str, parent: Any) -> Followed | None:
+        """Let a publish be followed, unless its queue is a secure one.
+
+        Args:
+            prepared: what is published.
+            task_id: the job's id.
+            parent: the task whose job publishes it, if any.
+        """
+        tracer = self._app.tracer
+        if tracer is None or prepared.vhost == "secure":
+            return None
+        decision = prepared.decision
+        return tracer.follow(decision.task, task_id, decision.queue, parent=parent)
 
     def options_of(
         self, task: Task, args: Any, kwargs: Any, options: dict[str, Any]

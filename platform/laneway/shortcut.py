@@ -94,16 +94,28 @@ class Shortcut:
         if task.typing and hasattr(task, "__header__"):
             task.__header__(*args, **kwargs)
         task_id = task_id or job_id.new()
+        followed = self._sender.follow(prepared, task_id, None) if app.tracer else None
+        size = 0
         try:
             message = prepared.write_plain(
-                task_id, args, kwargs, app.thread_oid, round(time.time(), 6)
+                task_id,
+                args,
+                kwargs,
+                app.thread_oid,
+                round(time.time(), 6),
+                followed.headers if followed else None,
             )
+            size = len(message.body)
             if not prepared.ignore_result:
                 self._sender.expect_result(task_id)
             app.publisher(prepared.vhost).publish(message)
         except LanewayError as error:
+            if followed is not None:
+                followed.end(size, error)
             app.tell_refused(error, prepared.told(task_id))
             raise
+        if followed is not None:
+            followed.end(size)
         if app.facts.is_heard:
             app.facts.tell("published", **prepared.told(task_id))
         if type(task).AsyncResult is Task.AsyncResult:

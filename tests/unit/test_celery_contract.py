@@ -31,6 +31,7 @@ from celery.apps.worker import Worker
 from celery.backends.asynchronous import AsyncBackendMixin
 from celery.backends.base import Backend
 from celery.backends.redis import RedisBackend
+from celery.schedules import crontab
 from celery.utils.quorum_queues import detect_quorum_queues
 from celery.worker import WorkController, strategy
 from celery.worker.consumer import Consumer
@@ -847,3 +848,21 @@ def test_a_task_hears_of_its_application() -> None:
     assert parameters(Task.apply_async) == [
         "args", "kwargs", "task_id", "producer", "link", "link_error", "shadow", "options",
     ]  # fmt: skip
+
+
+def test_a_crontab_keeps_how_it_was_written() -> None:
+    """Sentry would expect a scheduled job at other times, or not at all."""
+    when = crontab(minute="*/5", hour=7, day_of_week="mon", month_of_year={1, 2})
+    assert (when._orig_minute, when._orig_hour, when._orig_day_of_month) == ("*/5", 7, "*")
+    assert (when._orig_day_of_week, when._orig_month_of_year) == ("mon", {1, 2})
+    assert (when.day_of_week, when.month_of_year) == ({1}, {1, 2})
+
+
+def test_a_retry_keeps_the_headers_of_the_attempt_before() -> None:
+    """A scheduled job that is retried would never check out, and a trace would end."""
+    task = make().task(name="c.add", shared=False)(nothing)
+    given = {"id": "1", "task": "c.add", "sentry-trace": "a-b-1", "periodic_task_name": "nightly"}
+    request = Context(given, args=(), kwargs={}, retries=0, delivery_info={})
+    headers = task.signature_from_request(request, (), {}, retries=1).options["headers"]
+    assert headers["sentry-trace"] == "a-b-1"
+    assert headers["periodic_task_name"] == "nightly"

@@ -132,6 +132,7 @@ def _facts(found: Found) -> Iterator[tuple[str, Any]]:
     yield "task", listed.task
     yield "job", listed.task_id
     yield "part of", letter.root_id if letter.root_id != listed.task_id else None
+    yield "schedule", letter.schedule
     yield "priority", listed.priority
     yield "outcome", listed.outcome
     yield "cause", listed.cause

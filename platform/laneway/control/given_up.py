@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from laneway import scheduled
 from laneway.app import QUEUE_HEADER, READY_AT_HEADER
 from laneway.control.death import Death, last_death, text
 from laneway.control.published import as_published
@@ -106,6 +107,7 @@ def given_up(
         task=task,
         task_id=task_id,
         root_id=text(headers.get("root_id")),
+        schedule=scheduled.entry_of(headers),
         priority=_priority(properties.get("priority")),
         error_type=error_type,
         message=words.format(queue=queue),

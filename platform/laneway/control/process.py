@@ -24,6 +24,7 @@ from laneway.errors import LanewayError
 from laneway.metrics import FactCounter
 from laneway.probes import TURN, Probes
 from laneway.queue_state import declared_counts
+from laneway.sentry.attach import check_in
 from laneway.sentry.config import read_config
 from laneway.sentry.start import reporter_for
 from laneway.topology import DEAD_INBOX
@@ -74,6 +75,10 @@ class Control:
             vhost: reporter_for(app, config, secure=vhost == "secure", worker=self.name)
             for vhost in vhosts
         }
+        if any(self._reporters.values()):
+            check_in(
+                app, config, lambda secure: self._reporters.get("secure" if secure else "jobs")
+            )
         self.keepers = [
             Keeper(
                 app,

@@ -64,6 +64,8 @@ class Letter:
     task: str | None = None
     task_id: str | None = None
     root_id: str | None = None
+    #: The entry of the schedule that made the job; see :mod:`laneway.scheduled`.
+    schedule: str | None = None
     #: 0 to 9.
     priority: int | None = None
     #: The class of the error, with its module unless it is built in.
@@ -100,6 +102,7 @@ class Letter:
             "letter": self.id,
             "cause": self.cause,
             "outcome": self.outcome,
+            "schedule": self.schedule,
         }
 
     def bounded(self) -> Letter:

@@ -25,8 +25,10 @@ ENVIRONMENT: Final = "LANEWAY_SENTRY_ENVIRONMENT"
 RELEASE: Final = "LANEWAY_RELEASE"
 #: The image that runs, such as ``registry/shop@sha256:…``.
 IMAGE: Final = "LANEWAY_IMAGE"
-#: The share of jobs that are traced: ``0.01``, ``0.01,low=0``; 0 if unset.
+#: The share of jobs that are traced: ``0.01``, ``0.01,low=0``, ``off``; 0 if unset.
 TRACES: Final = "LANEWAY_SENTRY_TRACES"
+#: Whether the jobs of a schedule check in: ``1``, or ``0``; 1 if unset.
+CRONS: Final = "LANEWAY_SENTRY_CRONS"
 
 _FORM: Final = "https://KEY@HOST/PROJECT (in Sentry: Settings, Projects, Client Keys)"
 # What Sentry accepts as the name of an environment.
@@ -45,16 +47,19 @@ class Config:
     environment: str = "production"
     release: str | None = None
     image: str | None = None
-    #: The share of jobs that are traced, 0 to 1, of queues that are not in :attr:`traces`.
-    traces_default: float = 0.0
-    traces: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    #: The share of jobs that are traced, 0 to 1, of queues that are not in :attr:`traces`; None:
+    #: no job is, not even of a trace that was sampled elsewhere.
+    traces_default: float | None = 0.0
+    traces: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
+    #: Whether the jobs of a schedule check in.
+    crons: bool = True
 
     def dsn_for(self, *, secure: bool) -> str | None:
         """Where the events of a queue go; None if nowhere."""
         return self.secure_dsn if secure else self.dsn
 
-    def traces_rate(self, queue: str) -> float:
-        """The share of a queue's jobs that are traced, 0 to 1."""
+    def traces_rate(self, queue: str) -> float | None:
+        """The share of a queue's jobs that are traced, 0 to 1; None is off."""
         return self.traces.get(queue, self.traces_default)
 
 
@@ -87,6 +92,9 @@ def read_config(queues: Collection[str], environ: Mapping[str, str] | None = Non
             f"Sentry refuses, got: {release!r}"
         )
     default, traces = _read_traces(said.get(TRACES) or "", queues, problems)
+    crons = said.get(CRONS) or "1"
+    if crons not in {"0", "1"}:
+        problems.append(f"{CRONS}: expected 1 or 0, got: {crons!r}")
     if problems:
         raise SettingsError("\n  ".join(["the settings of Sentry are wrong:", *problems]))
     return Config(
@@ -97,6 +105,7 @@ def read_config(queues: Collection[str], environ: Mapping[str, str] | None = Non
         image=said.get(IMAGE) or None,
         traces_default=default,
         traces=MappingProxyType(traces),
+        crons=crons == "1",
     )
 
 
@@ -128,15 +137,17 @@ def _dsn_problem(dsn: str) -> str | None:
 
 def _read_traces(
     text: str, queues: Collection[str], problems: list[str]
-) -> tuple[float, dict[str, float]]:
-    default, traces = 0.0, {}
+) -> tuple[float | None, dict[str, float | None]]:
+    default: float | None = 0.0
+    traces: dict[str, float | None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         queue, has_name, number = part.rpartition("=")
         queue = queue.strip()
         rate = _rate(number)
-        if rate is None:
+        if rate is None and number.strip() != "off":
             problems.append(
-                f"{TRACES}: expected a share from 0 to 1, such as '0.01,low=0', got: {part!r}"
+                f"{TRACES}: expected a share from 0 to 1, or off, such as '0.01,low=0', got: "
+                f"{part!r}"
             )
         elif not has_name:
             default = rate

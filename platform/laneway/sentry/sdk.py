@@ -124,6 +124,9 @@ def make_client(
         "max_breadcrumbs": 0,
         "max_request_body_size": "never",
         "auto_session_tracking": False,
+        # None would turn tracing off; which job is sampled is decided in laneway.sentry.spans, and
+        # what else begins a trace here is in none.
+        "traces_sample_rate": None if secure else 0.0,
         # Would send everything to another place, past our gate.
         "spotlight": False,
         "shutdown_timeout": FLUSH,

@@ -19,6 +19,7 @@ from billiard.pool import MaybeEncodingError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
+from laneway import scheduled
 from laneway.deadletter import audit, postbox
 from laneway.deadletter.cause import cause_of, error_type_of, place_of
 from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
@@ -168,6 +169,7 @@ class LetterWriter:
             task=task,
             task_id=task_id,
             root_id=_text(known.get("root_id")),
+            schedule=scheduled.entry_of(known),
             priority=None if priority is None else min(priority, _HIGHEST_PRIORITY),
             error_type=failure.error_type,
             message=None if self._secure else failure.message,

@@ -16,6 +16,7 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 from celery.utils.serialization import get_pickled_exception
 
+from laneway.sentry.attach import attach
 from laneway.sentry.config import read_config
 from laneway.sentry.reporter import FLUSH
 from laneway.sentry.start import keep_quiet, reporter_for
@@ -60,6 +61,7 @@ def start(
     config = read_config(tuple(app.policy.queues))
     reporter = app.reporter = reporter_for(app, config, secure=spec.secure, worker=worker)
     if reporter is None:
+        attach(app, queue, config, None)
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
@@ -85,6 +87,7 @@ def start(
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, weak=False, dispatch_uid=_UID)
+    attach(app, queue, config, reporter)
 
 
 def _disconnect() -> None:

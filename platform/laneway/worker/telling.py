@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 from celery.exceptions import Ignore, Reject
 
+from laneway import scheduled
 from laneway.app import READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.once_guard import AlreadyDone, PutOff
+from laneway.scheduled import ENTRY_HEADER
 from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:
@@ -162,7 +164,8 @@ class Teller:
 
     def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:
         """Celery's ``task_revoked``."""
-        self._tell("rejected", request, sender.name, reason="expired" if expired else "revoked")
+        why = "expired" if expired else "revoked"
+        self._tell("rejected", request, sender.name, reason=why, outcome=why)
 
     def ended(
         self, task_id: str, task: Any, state: str | None = None, retval: Any = None, **_: Any
@@ -173,7 +176,7 @@ class Teller:
             self._tell("retried", task.request, task.name, reason=str(retval))
         elif state in {"IGNORED", "REJECTED"}:
             reason = str(retval) if isinstance(retval, AlreadyDone) else state.lower()
-            self._tell("rejected", task.request, task.name, reason=reason)
+            self._tell("rejected", task.request, task.name, reason=reason, outcome=state.lower())
 
     def began(self, task_id: str) -> float | None:
         """When a job that runs here began, of ``time.perf_counter``."""
@@ -207,4 +210,6 @@ class Teller:
                 "attempt": (retries or 0) + 1,
                 **fields,
             }
+            if (entry := getattr(request, ENTRY_HEADER, None)) is not None:
+                fields["schedule"] = scheduled.entry_of({ENTRY_HEADER: entry})
         self.app.facts.tell(kind, queue=self.queue, task=task, worker=self.worker, **fields)

@@ -1,0 +1,78 @@
+"""Which trace a job belongs to, by its message's headers alone.
+
+A job goes on with the trace that its message carries. One without begins a trace of its own whose
+id is the job's ``root_id``, so that all jobs of a workflow are in one trace, and whoever knows a
+message's headers knows the trace, in any process and whether it was sampled or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from laneway.deadletter.letter import REPLAYS_HEADER
+from laneway.tracing import BAGGAGE, SENTRY_TRACE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The operations of spans, by which Sentry's Queues page finds them.
+PUBLISH: Final = "queue.publish"
+PROCESS: Final = "queue.process"
+
+_TRACE: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})(?:-([01]))?")
+#: Characters of a baggage header that are handed on.
+_LONGEST_BAGGAGE: Final = 8192
+
+
+class Trace(NamedTuple):
+    """The trace that a job belongs to."""
+
+    trace_id: str
+    #: The span that published the job; None if the job begins its trace.
+    parent_span_id: str | None
+    #: Whether whoever began the trace has sampled it; None if that was left to others.
+    sampled: bool | None
+
+
+def trace_of(headers: Mapping[str, Any]) -> Trace:
+    """The trace of a job, by its message's headers, whatever these are."""
+    given = headers.get(SENTRY_TRACE)
+    if isinstance(given, str) and (match := _TRACE.fullmatch(given)):
+        return Trace(match[1], match[2], None if match[3] is None else match[3] == "1")
+    return Trace(_hex(str(headers.get("root_id") or headers.get("id"))), None, None)
+
+
+def span_id_of(headers: Mapping[str, Any]) -> str:
+    """The id of the span of one run of a job: of this replay, attempt and delivery."""
+    run = [headers.get(name) for name in ("id", "retries", "x-delivery-count", REPLAYS_HEADER)]
+    return hashlib.blake2b(repr(run).encode(), digest_size=8).hexdigest()
+
+
+def trace_context(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The context ``trace`` of an event about a run of a job."""
+    trace = trace_of(headers)
+    context = {"trace_id": trace.trace_id, "span_id": span_id_of(headers), "op": PROCESS}
+    if trace.parent_span_id is not None:
+        context["parent_span_id"] = trace.parent_span_id
+    return context
+
+
+def handed_on(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The headers by which the trace goes on as it came; empty if it came without one."""
+    trace, baggage = headers.get(SENTRY_TRACE), headers.get(BAGGAGE)
+    if not isinstance(trace, str) or not _TRACE.fullmatch(trace):
+        return {}
+    if isinstance(baggage, str) and len(baggage) <= _LONGEST_BAGGAGE:
+        return {SENTRY_TRACE: trace, BAGGAGE: baggage}
+    return {SENTRY_TRACE: trace}
+
+
+def _hex(name: str) -> str:
+    """A trace's id for the id of a job: its own digits if it is a UUID."""
+    try:
+        return uuid.UUID(name).hex
+    except ValueError:
+        return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
