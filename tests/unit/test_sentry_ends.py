@@ -22,6 +22,7 @@ from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from laneway.worker import reporting, telling
+from laneway.worker.direct.message import original_of
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.letters import Failure, LetterWriter
 from laneway.worker.request import JobRequest
@@ -158,7 +159,7 @@ def run_directly(app: Laneway, task: str) -> None:
     ran = runner.run(job)
     if ran.failure is not None:
         writer = LetterWriter(app, "low", "low@here")
-        writer.bury(job.request, ran.failure, given.original(), priority=job.priority)
+        writer.bury(job.request, ran.failure, original_of(given), priority=job.priority)
 
 
 def run_in_a_pool(app: Laneway, task: str) -> None:
@@ -181,7 +182,7 @@ def parent(app: Laneway, task: str) -> JobRequest:
     writer = LetterWriter(app, "low", "low@here")
 
     def bury(failure: Failure) -> None:
-        writer.bury(message.headers, failure, given.original())
+        writer.bury(message.headers, failure, original_of(given))
 
     message = types.SimpleNamespace(
         headers={"id": "7a", "task": task},
