@@ -66,7 +66,7 @@ def detach() -> None:
 
 
 def trace_jobs(spans: JobSpans) -> None:
-    """Let Celery's signals tell of the jobs that begin; of the end, each that is sampled sees to it."""
+    """Let Celery's signals tell of jobs that begin; a sampled one lets them tell of its end."""
     signals.task_prerun.connect(spans.started, weak=False, dispatch_uid=_UID)
 
 
