@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sentry_sdk
+from celery import signals
 from celery.app.trace import build_tracer
 from celery.exceptions import Ignore
 from sentry_sdk.transport import Transport
@@ -17,7 +18,7 @@ from laneway import Laneway
 from laneway.outbox.compose import composing
 from laneway.policy import load_policy
 from laneway.sentry import attach
-from laneway.sentry.spans import JobSpans, PublishSpans
+from laneway.sentry.spans import UID, JobSpans, PublishSpans
 from laneway.sentry.trace import PROCESS, PUBLISH, span_id_of, trace_context, trace_of
 from laneway.worker.direct.properties import decode
 from support.workers import POLICY
@@ -243,6 +244,7 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
         }
         build_tracer("c.job", task, app=app)(given["id"], [1], {}, given)
         assert not spans._running
+        assert UID not in str(signals.task_postrun.receivers)
         return spans
 
     yield work

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from laneway.sentry.reporter import Reporter
     from laneway.sentry.spans import JobSpans
 
+# As in laneway.sentry.spans, which is imported only where the SDK is.
 _UID: Final = "laneway.sentry.spans"
 
 
@@ -65,9 +66,8 @@ def detach() -> None:
 
 
 def trace_jobs(spans: JobSpans) -> None:
-    """Let Celery's signals tell of the jobs that run."""
+    """Let Celery's signals tell of jobs that begin; a sampled one lets them tell of its end."""
     signals.task_prerun.connect(spans.started, weak=False, dispatch_uid=_UID)
-    signals.task_postrun.connect(spans.ended, weak=False, dispatch_uid=_UID)
 
 
 def check_in(app: Laneway, config: Config, reporter: Callable[[bool], Reporter | None]) -> None:
