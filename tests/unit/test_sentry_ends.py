@@ -107,6 +107,8 @@ def app() -> Laneway:
 @pytest.fixture(autouse=True)
 def clean_sdk(app: Laneway) -> Iterator[None]:
     yield
+    # A new one is told of no scopes.
+    telling.connect(app, "low", "low@here")
     reporting._disconnect()
     app.reporter = None
     sentry_sdk.get_global_scope().set_client(None)
