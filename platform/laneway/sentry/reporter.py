@@ -24,6 +24,7 @@ from laneway.sentry import scrub
 from laneway.sentry.after_fork import start_afresh_in_child
 from laneway.sentry.closing import Closer
 from laneway.sentry.event import Seen, closing_event, event_id_of, event_of, remembered
+from laneway.sentry.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,10 +72,10 @@ class Reporter:
         storm: Storm,
         transport: Callable[[], Transport] | None = None,
     ) -> None:
+        check_installed()
         # Only here: it is an extra, and memory.
         from laneway.sentry import scopes, sdk  # noqa: PLC0415 (see above)
 
-        sdk.check_version()
         dsn = config.dsn_for(secure=secure)
         assert dsn is not None
         self._sdk, self._scopes = sdk, scopes
