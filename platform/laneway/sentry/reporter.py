@@ -234,12 +234,13 @@ class Reporter:
 
     def close(self, seconds: float = FLUSH) -> None:
         """Send what is left, for so many seconds at most; the process ends, or this worker."""
+        until = time.monotonic() + seconds
         try:
             self._closer.close(seconds)
             with self._lock:
                 client, self._client = self._client, None
             if client is not None:
-                client.close(timeout=seconds)
+                client.close(timeout=max(0.0, until - time.monotonic()))
         except Exception as error:  # noqa: BLE001 (nothing keeps a process from ending)
             log.warning("the last events were not sent: %s", type(error).__name__)
 
