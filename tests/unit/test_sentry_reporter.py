@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -397,6 +398,18 @@ def test_a_process_that_sent_nothing_waits_for_nothing(app: Laneway, outbox: Out
     raise_it(reporter, app, declined())
     reporter.close()
     assert outbox.flushed == 1
+
+
+def test_closing_takes_no_longer_than_it_may(
+    app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(outbox, "flush", lambda timeout, _: given.append(timeout))
+    reporter = make_reporter(app, outbox)
+    raise_it(reporter, app, declined())
+    monkeypatch.setattr(reporter._closer, "close", lambda seconds: time.sleep(seconds / 2))
+    reporter.close(0.4)
+    assert 0.0 <= given[0] <= 0.21
 
 
 def test_a_forked_process_has_a_client_of_its_own(app: Laneway, outbox: Outbox) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from laneway.checkup.check import Check
 from laneway.errors import SettingsError
 from laneway.sentry.config import DSN, SECURE_DSN, place_of_dsn, read_config
+from laneway.sentry.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,10 +41,14 @@ def sentry_checks(policy: Policy, environ: Mapping[str, str] | None = None) -> I
             finding=f"failures of {queues} queues go "
             + (f"to {place_of_dsn(dsn)}" if dsn else f"nowhere: {variable} is not set"),
         )
-    if is_on and importlib.util.find_spec("sentry_sdk") is None:
+    if not is_on:
+        return
+    try:
+        check_installed()
+    except SettingsError as error:
         yield Check(
             subject="sentry",
             verdict="fail",
-            finding="the package sentry-sdk is not installed: with these settings no worker starts",
-            cure="pip install 'laneway[sentry]'",
+            finding=str(error),
+            cure="install it: with these settings no worker starts",
         )

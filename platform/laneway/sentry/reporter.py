@@ -24,6 +24,7 @@ from laneway.sentry import scrub
 from laneway.sentry.after_fork import start_afresh_in_child
 from laneway.sentry.closing import Closer
 from laneway.sentry.event import Seen, closing_event, event_id_of, event_of, remembered
+from laneway.sentry.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,10 +72,10 @@ class Reporter:
         storm: Storm,
         transport: Callable[[], Transport] | None = None,
     ) -> None:
+        check_installed()
         # Only here: it is an extra, and memory.
         from laneway.sentry import scopes, sdk  # noqa: PLC0415 (see above)
 
-        sdk.check_version()
         dsn = config.dsn_for(secure=secure)
         assert dsn is not None
         self._sdk, self._scopes = sdk, scopes
@@ -233,12 +234,13 @@ class Reporter:
 
     def close(self, seconds: float = FLUSH) -> None:
         """Send what is left, for so many seconds at most; the process ends, or this worker."""
+        until = time.monotonic() + seconds
         try:
             self._closer.close(seconds)
             with self._lock:
                 client, self._client = self._client, None
             if client is not None:
-                client.close(timeout=seconds)
+                client.close(timeout=max(0.0, until - time.monotonic()))
         except Exception as error:  # noqa: BLE001 (nothing keeps a process from ending)
             log.warning("the last events were not sent: %s", type(error).__name__)
 

@@ -5,23 +5,7 @@ Imported only where a DSN is set: the SDK is an extra, and memory in every proce
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
-
-from laneway.around import own_of
-from laneway.errors import SettingsError
-from laneway.prepared import QUEUE_HEADER
-from laneway.sentry import scrub
-from laneway.sentry.config import DSN, SECURE_DSN
-from laneway.sentry_args import named
-
-if importlib.util.find_spec("sentry_sdk") is None:
-    raise SettingsError(
-        f"{DSN} or {SECURE_DSN} is set, and the package sentry-sdk is not installed. Install it: "
-        "pip install 'laneway[sentry]'"
-    )
 
 import sentry_sdk
 from celery import current_task
@@ -33,7 +17,11 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.transport import HttpTransport, Transport
 
+from laneway.around import own_of
+from laneway.prepared import QUEUE_HEADER
+from laneway.sentry import scrub
 from laneway.sentry.secure import reduced
+from laneway.sentry_args import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +33,6 @@ if TYPE_CHECKING:
     #: Told of what did not leave: why, and how many.
     Lost = Callable[[str, int], None]
 
-#: The oldest SDK whose background threads survive a fork.
-OLDEST: Final = (2, 59)
 #: Seconds that a process that ends waits for events that are still to be sent.
 FLUSH: Final = 2.0
 #: The key of a hint under which :class:`laneway.sentry.scrub.Words` of the job are.
@@ -68,22 +54,6 @@ class LanewayIntegration(Integration):
     @staticmethod
     def setup_once() -> None:
         """Nothing: see above."""
-
-
-def check_version() -> None:
-    """Refuse an SDK that is too old.
-
-    Raises:
-        SettingsError: it is.
-    """
-    installed = version("sentry-sdk")
-    numbers = tuple(map(int, re.findall(r"\d+", installed)[:2]))
-    if numbers < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise SettingsError(
-            f"expected sentry-sdk {oldest} or newer, because older ones can hang in forked "
-            f"processes, got: {installed}. Install it: pip install 'laneway[sentry]'"
-        )
 
 
 def make_client(
