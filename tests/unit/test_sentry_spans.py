@@ -15,9 +15,11 @@ from celery.exceptions import Ignore
 from sentry_sdk.transport import Transport
 
 from laneway import Laneway
+from laneway.errors import SettingsError
 from laneway.outbox.compose import composing
 from laneway.policy import load_policy
 from laneway.sentry import attach
+from laneway.sentry.config import read_config
 from laneway.sentry.spans import UID, JobSpans, PublishSpans
 from laneway.sentry.trace import PROCESS, PUBLISH, span_id_of, trace_context, trace_of
 from laneway.worker.direct.properties import decode
@@ -454,3 +456,17 @@ def test_a_rate_that_is_none_is_refused(rate: float, app: Laneway) -> None:
 def test_secure_jobs_are_not_traced(app: Laneway) -> None:
     with pytest.raises(ValueError, match="secure"):
         JobSpans(app, "secure", 1.0)
+
+
+def test_the_settings_turn_traces_and_crons_off() -> None:
+    said = {"LANEWAY_SENTRY_TRACES": "0.5,low=off", "LANEWAY_SENTRY_CRONS": "0"}
+    config = read_config(("low", "high"), said)
+    assert (config.traces_rate("low"), config.traces_rate("high"), config.crons) == (
+        None,
+        0.5,
+        False,
+    )
+    assert read_config(("low",), {"LANEWAY_SENTRY_TRACES": "off"}).traces_rate("low") is None
+    assert read_config(("low",), {}).crons
+    with pytest.raises(SettingsError, match="LANEWAY_SENTRY_CRONS: expected 1 or 0, got: 'no'"):
+        read_config(("low",), {"LANEWAY_SENTRY_CRONS": "no"})
