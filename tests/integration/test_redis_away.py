@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +22,6 @@ from support.workers import WorkerProcess, environment, make_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis, RunDirectory
@@ -186,6 +188,23 @@ def test_who_leaves_meanwhile_leaves_in_time_and_says_what_is_lost(
         assert {fact.task_id for fact in told} == {job.id for job in sent}
         assert {fact.task for fact in told} == {"plain.add"}
     assert depth(topology, "low") == depth(topology, DEAD_INBOX) == 0
+
+
+def test_how_many_a_killed_process_held_is_told(
+    topology: BrokerAddress, redis: PrivateRedis
+) -> None:
+    publisher = make_app(topology)
+    with worker_of(topology, redis, "prefork") as worker, killed(redis):
+        for number in range(JOBS):
+            publisher.send_task("plain.add", (number, 1), queue="low")
+        worker.wait_for("succeeded", JOBS, timeout=BRIEF)
+        parent = worker.process.pid
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        told = worker.wait_for("result_lost", 2, timeout=BRIEF)
+        numbers = [int((fact.reason or "").partition(" ")[0]) for fact in told]
+        assert sum(numbers) == JOBS
+        assert all("killed" in (fact.reason or "") for fact in told)
 
 
 @pytest.mark.parametrize("outage", [killed, paused])
