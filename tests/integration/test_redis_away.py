@@ -201,10 +201,14 @@ def test_how_many_a_killed_process_held_is_told(
         parent = worker.process.pid
         for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
-        told = worker.wait_for("result_lost", 2, timeout=BRIEF)
-        numbers = [int((fact.reason or "").partition(" ")[0]) for fact in told]
-        assert sum(numbers) == JOBS
-        assert all("killed" in (fact.reason or "") for fact in told)
+        until = time.monotonic() + BRIEF
+        told: list[str] = []
+        # One of the two may have run all of them.
+        while sum(int(reason.partition(" ")[0]) for reason in told) != JOBS:
+            assert time.monotonic() < until, told
+            time.sleep(0.1)
+            told = [fact.reason or "" for fact in worker.of("result_lost")]
+        assert all("killed" in reason for reason in told)
 
 
 @pytest.mark.parametrize("outage", [killed, paused])
