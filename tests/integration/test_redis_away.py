@@ -233,12 +233,14 @@ def test_a_service_publishes_meanwhile(
 def test_the_end_of_a_job_that_was_stopped_is_stored_later(
     topology: BrokerAddress, redis: PrivateRedis, pool: str
 ) -> None:
-    """The parent stores it."""
+    """The parent stores it, and goes on."""
     publisher = make_app(topology)
     with worker_of(topology, redis, pool) as worker:
         with paused(redis):
             stopped: Any = publisher.send_task("plain.hang", queue="low")
             worker.wait_for("dead_lettered", task_id=stopped.id, timeout=BRIEF)
+            after = publisher.send_task("plain.add", (1, 1), queue="low")
+            worker.wait_for("succeeded", task_id=after.id, timeout=BRIEF)
         reader = make_app(topology, redis.url)
         with pytest.raises(Exception, match=r"TimeLimitExceeded\(1"):
             reader.AsyncResult(stopped.id).get(timeout=PATIENCE)
