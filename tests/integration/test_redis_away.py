@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +22,6 @@ from support.workers import WorkerProcess, environment, make_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis, RunDirectory
@@ -188,6 +190,27 @@ def test_who_leaves_meanwhile_leaves_in_time_and_says_what_is_lost(
     assert depth(topology, "low") == depth(topology, DEAD_INBOX) == 0
 
 
+def test_how_many_a_killed_process_held_is_told(
+    topology: BrokerAddress, redis: PrivateRedis
+) -> None:
+    publisher = make_app(topology)
+    with worker_of(topology, redis, "prefork") as worker, killed(redis):
+        for number in range(JOBS):
+            publisher.send_task("plain.add", (number, 1), queue="low")
+        worker.wait_for("succeeded", JOBS, timeout=BRIEF)
+        parent = worker.process.pid
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        until = time.monotonic() + BRIEF
+        told: list[str] = []
+        # One of the two may have run all of them.
+        while sum(int(reason.partition(" ")[0]) for reason in told) != JOBS:
+            assert time.monotonic() < until, told
+            time.sleep(0.1)
+            told = [fact.reason or "" for fact in worker.of("result_lost")]
+        assert all("killed" in reason for reason in told)
+
+
 @pytest.mark.parametrize("outage", [killed, paused])
 def test_a_service_publishes_meanwhile(
     topology: BrokerAddress, redis: PrivateRedis, outage: Outage
@@ -210,12 +233,14 @@ def test_a_service_publishes_meanwhile(
 def test_the_end_of_a_job_that_was_stopped_is_stored_later(
     topology: BrokerAddress, redis: PrivateRedis, pool: str
 ) -> None:
-    """The parent stores it."""
+    """The parent stores it, and goes on."""
     publisher = make_app(topology)
     with worker_of(topology, redis, pool) as worker:
         with paused(redis):
             stopped: Any = publisher.send_task("plain.hang", queue="low")
             worker.wait_for("dead_lettered", task_id=stopped.id, timeout=BRIEF)
+            after = publisher.send_task("plain.add", (1, 1), queue="low")
+            worker.wait_for("succeeded", task_id=after.id, timeout=BRIEF)
         reader = make_app(topology, redis.url)
         with pytest.raises(Exception, match=r"TimeLimitExceeded\(1"):
             reader.AsyncResult(stopped.id).get(timeout=PATIENCE)
