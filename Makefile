@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bench chaos format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink bench chaos format lint types layers verify lock ci clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ servers: $(STAMP)  ## install RabbitMQ and Redis from the system's packages wher
 
 broker43: $(STAMP)  ## install RabbitMQ 4.3 in a folder of its own (root, about 90 seconds, 250 MB)
 	@$(BIN)/python -m laneway.local install-43
+
+bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the tests of Sentry (60 seconds, 200 MB)
+	@$(BIN)/python -m laneway.local install-bugsink
 
 test: $(STAMP) servers  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import signal
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from laneway.policy import Policy, load_policy
 from laneway.queues import POOL_CAN
 from support import workers
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class MakePolicy(Protocol):
@@ -49,6 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pool",
         choices=tuple(POOL_CAN),
         help="the pool of the tests' workers, instead of what their queues' files say",
+    )
+    parser.addoption(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="where the test of the issue page saves what it sees (docs/pictures)",
     )
     parser.addoption(
         "--malformed",

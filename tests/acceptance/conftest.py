@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from laneway.local import InstallFailed, ServerNotInstalled
+from laneway.local import InstallFailed, ServerNotInstalled, reap_abandoned_runs
 from laneway.policy import load_policy
 from laneway.workloads import LocalPlatform, local_platform
 from support.cli import POLICY, TESTS, Cli
+from support.up import Up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from laneway.local import Series
@@ -61,3 +63,17 @@ def platform(tmp_path_factory: pytest.TempPathFactory, series: Series) -> Iterat
 def cli(platform: LocalPlatform, tmp_path: Path) -> Cli:
     """The command line in the environment of the running platform."""
     return Cli(tmp_path / "home", **platform.environment)
+
+
+@pytest.fixture
+def up(bare: Cli, series: Series, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Up]]:
+    """Starts ``laneway up`` in a home of its own; what a failing test leaves running is ended."""
+    monkeypatch.setenv("LANEWAY_HOME", bare.environment["LANEWAY_HOME"])
+    with contextlib.ExitStack() as stack:
+        stack.callback(reap_abandoned_runs)
+
+        def start(*options: str, tty: bool = False, **environment: str) -> Up:
+            made = Up(bare, "--rabbitmq", series, *options, environment=environment, tty=tty)
+            return stack.enter_context(made)
+
+        yield start

@@ -20,15 +20,21 @@ from laneway.broker.management import Management
 from laneway.broker.profile import Profile, profile_of
 from laneway.deadletter import DeadLetters
 from laneway.local import (
+    BugsinkClient,
     InstallFailed,
+    LicenceNotAccepted,
+    PrivateBugsink,
     PrivateRabbitMQ,
     PrivateRedis,
     RunDirectory,
     ServerNotInstalled,
+    start_bugsink,
     start_rabbitmq,
     start_redis,
 )
 from laneway.local.broker43 import is_installed as is_43_installed
+from support.envelopes import EnvelopeSink
+from support.findings import Findings
 from support.outboxes import KINDS, Outboxes, TestOutbox
 from support.postgres import find_postgres
 from support.topology import apply_policy, purge_queues
@@ -135,6 +141,41 @@ def redis_client(redis: PrivateRedis) -> Iterator[Redis]:
     with Redis.from_url(redis.url) as client:
         client.flushdb()
         yield client
+
+
+@pytest.fixture(scope="session")
+def bugsink(run_directory: RunDirectory) -> Iterator[PrivateBugsink]:
+    """A server for errors."""
+    try:
+        server = start_bugsink(run_directory)
+    except LicenceNotAccepted as error:
+        # Nobody but a person can accept it, so CI goes on without as well.
+        pytest.skip(f"{error} (make bugsink)")
+    except (ServerNotInstalled, InstallFailed) as error:
+        _skip_on_a_laptop(f"no Bugsink: {error}")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bugsink_client(bugsink: PrivateBugsink) -> Iterator[BugsinkClient]:
+    """Reads from it."""
+    with bugsink.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def findings(request: pytest.FixtureRequest, bugsink_client: BugsinkClient) -> Findings:
+    """A project of its own for each test module."""
+    name = f"{request.module.__name__.rpartition('.')[2]}-{secrets.token_hex(3)}"
+    return Findings(client=bugsink_client, project=bugsink_client.create_project(name))
+
+
+@pytest.fixture
+def sink() -> Iterator[EnvelopeSink]:
+    """A server that keeps all that Sentry's clients send, and can misbehave."""
+    with EnvelopeSink() as sink:
+        yield sink
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -156,3 +157,26 @@ def test_the_picture_is_an_svg_that_calls_nobody(monkeypatch: pytest.MonkeyPatch
     assert "laneway&#160;up" in svg or "laneway up" in svg
     assert "url(http" not in svg
     assert "1,234,567" in svg
+
+
+WATCHED = replace(HEADING, errors="http://127.0.0.1:23456/issues/1/", login="log in as ada with pw")
+
+
+@pytest.mark.parametrize("width", [40, 80, FULL_WIDTH])
+def test_where_errors_are_seen_is_never_cut(width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as taken:
+        console.print(render(BUSY, WATCHED, width=width))
+    text = " ".join(taken.get().split())
+    assert "http://127.0.0.1:23456/issues/1/" in text
+    assert "log in as ada with pw" in text
+    out = io.StringIO()
+    PlainDisplay(WATCHED, console=Console(file=out))
+    assert "errors: http://127.0.0.1:23456/issues/1/  log in as ada with pw" in out.getvalue()
+
+
+def test_a_picture_tells_no_password() -> None:
+    drawn = picture(BUSY, WATCHED, title="laneway up")
+    assert "23456" in drawn
+    assert "ada" not in drawn
+    assert "pw" not in drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -12,8 +13,10 @@ import click
 from rich.console import Console
 
 from laneway.cli.exit_codes import ExitCode
+from laneway.cli.licence import asks_for
 from laneway.cli.options import app_options, import_from
 from laneway.console.live import Heading, display, picture
+from laneway.local import install_bugsink
 from laneway.policy import load_policy
 from laneway.workloads import local_platform
 
@@ -45,6 +48,16 @@ _FRAME_SECONDS: Final = 0.25
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the busiest view as SVG at the end.",
 )
+@click.option(
+    "--sentry",
+    is_flag=True,
+    help="Also a private Bugsink, where failed jobs are issues in a browser.",
+)
+@click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="With --sentry: accept the licence of Bugsink (PolyForm-Shield-1.0.0) unasked.",
+)
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds.")
 def up(
     app: str,
@@ -52,6 +65,8 @@ def up(
     queues: tuple[str, ...],
     series: Series,
     picture_file: Path | None,
+    sentry: bool,
+    accept_licence: bool,
     seconds: float | None,
 ) -> int:
     """Run everything on this machine, with a live view.
@@ -60,11 +75,19 @@ def up(
     others, applies the topology, runs one worker for each queue and one control process (dead
     letters of what the broker gives up). Ctrl-C or SIGTERM stops it all; nothing is left behind.
     The other verbs find this platform from any terminal of the user.
+
+    --sentry installs and starts Bugsink, once its licence was shown and accepted; the view says
+    where it is and how to log in.
     """
     policy = load_policy()
     import_from(app_dir)
     screen = Console()
     view = _View(screen)
+    if sentry:
+        _refuse_beside_a_server_of_theirs()
+        install_bugsink(asks_for(accepted=accept_licence), view.report)
+    elif accept_licence:
+        raise click.UsageError("--accept-licence means nothing without --sentry.")
     ready = threading.Event()
     platform = None
     try:
@@ -76,6 +99,7 @@ def up(
             queues=queues or None,
             series=series,
             throwaway=False,
+            sentry=sentry,
             on_ready=ready.set,
         ) as platform:
             try:
@@ -99,13 +123,25 @@ def up(
     return ExitCode.OK
 
 
+def _refuse_beside_a_server_of_theirs() -> None:
+    for name in ("LANEWAY_SENTRY_DSN", "LANEWAY_SENTRY_SECURE_DSN"):
+        if os.environ.get(name):
+            raise click.UsageError(
+                f"{name} is set, so errors are reported there already; leave --sentry out, or "
+                "unset it to have a private server."
+            )
+
+
 def heading(platform: LocalPlatform, policy: Policy) -> Heading:
     """What the view says of the platform as a whole."""
+    issues = platform.issues
     return Heading(
         broker=f"RabbitMQ {platform.broker_version}",
         profile=f"priorities: {platform.profile.priority_levels.partition(':')[0]}"
         f"{', strict' if platform.profile.strict_priority else ''}",
         service_levels={name: queue.service_level for name, queue in policy.queues.items()},
+        errors=issues.url if issues else "",
+        login=f"log in as {issues.user} with {issues.password}" if issues else "",
     )
 
 

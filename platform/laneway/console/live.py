@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rich import box
@@ -48,6 +48,10 @@ class Heading:
     profile: str
     #: The service level of each queue, in seconds.
     service_levels: Mapping[str, float]
+    #: Where errors are seen, if the platform has a server for them.
+    errors: str = ""
+    #: How to log in there; never in a picture.
+    login: str = ""
 
 
 class Display(Protocol):
@@ -106,6 +110,8 @@ class PlainDisplay:
         self._clock = clock
         self._next = clock() + interval
         self._write(f"{heading.broker}, {heading.profile}")
+        if heading.errors:
+            self._write(errors_line(heading))
 
     def update(self, view: BoardView) -> None:
         """Write a line if it is time for one."""
@@ -134,8 +140,14 @@ def plain_line(view: BoardView) -> str:
     return " | ".join([f"{format_uptime(view.uptime)} {view.total.done} done", *parts])
 
 
+def errors_line(heading: Heading) -> str:
+    """Where errors are seen, and how to log in."""
+    return f"errors: {heading.errors}" + (f"  {heading.login}" if heading.login else "")
+
+
 def picture(view: BoardView, heading: Heading, *, title: str) -> str:
     """The view as an SVG document of :data:`FULL_WIDTH` columns."""
+    heading = replace(heading, login="")
     return export_svg(render(view, heading, width=FULL_WIDTH), width=FULL_WIDTH, title=title)
 
 
@@ -146,6 +158,8 @@ def render(
     parts: list[RenderableType] = [_header(view, heading, width), _queues(view, heading, width)]
     if view.failures:
         parts.append(_failures(view, width))
+    if heading.errors:
+        parts.append(Text(f"\n{errors_line(heading)}", style="bold", overflow="fold"))
     parts += [Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in notes or ()]
     return Group(*parts)
 

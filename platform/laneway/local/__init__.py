@@ -7,11 +7,27 @@
 
 Everything listens on 127.0.0.1 only, on random free ports, with random passwords, and ends
 with the run. What a killed run left is cleared away by the next.
+
+`start_bugsink` starts a server for errors, once its licence is accepted; it is not free software.
 """
 
 from laneway.local.broker43 import install_rabbitmq_43
+from laneway.local.bugsink import PrivateBugsink, start_bugsink
+from laneway.local.bugsink_client import (
+    BugsinkClient,
+    BugsinkEvent,
+    BugsinkIssue,
+    BugsinkProject,
+)
+from laneway.local.bugsink_install import (
+    BugsinkPrograms,
+    bugsink_licence,
+    find_bugsink,
+    install_bugsink,
+)
 from laneway.local.errors import (
     InstallFailed,
+    LicenceNotAccepted,
     LocalServerError,
     ServerCommandFailed,
     ServerNotInstalled,
@@ -25,6 +41,7 @@ from laneway.local.install import (
     install_rabbitmq,
     install_redis,
 )
+from laneway.local.licence import Accepts, Licence, accepted_in_advance
 from laneway.local.process import ProcessRecord
 from laneway.local.rabbitmq import PrivateRabbitMQ, start_rabbitmq
 from laneway.local.redis import PrivateRedis, start_redis
@@ -38,21 +55,37 @@ __all__ = [
     "laneway_home",
     "reap_abandoned_runs",
     # Servers
+    "PrivateBugsink",
     "PrivateRabbitMQ",
     "PrivateRedis",
     "PrivateServer",
+    "start_bugsink",
     "start_rabbitmq",
     "start_redis",
+    # What a Bugsink holds
+    "BugsinkClient",
+    "BugsinkEvent",
+    "BugsinkIssue",
+    "BugsinkProject",
     # Programs
+    "BugsinkPrograms",
     "RabbitMQPrograms",
     "Series",
+    "find_bugsink",
     "find_rabbitmq",
     "find_redis",
+    "install_bugsink",
     "install_rabbitmq",
     "install_rabbitmq_43",
     "install_redis",
+    # Licences
+    "Accepts",
+    "Licence",
+    "accepted_in_advance",
+    "bugsink_licence",
     # Errors
     "InstallFailed",
+    "LicenceNotAccepted",
     "LocalServerError",
     "ServerCommandFailed",
     "ServerNotInstalled",

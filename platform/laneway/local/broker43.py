@@ -9,22 +9,17 @@ mount namespace that ends with the server, so any number of runs share one folde
 
 from __future__ import annotations
 
-import fcntl
 import os
-import secrets
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from laneway.local.cache import building, cache_folder
 from laneway.local.errors import InstallFailed, ServerNotInstalled
 from laneway.local.packages import Report, apt_install, run_command, silent
 from laneway.local.signals import termination_raises
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SUITE: Final = "forky"
 """The Debian suite that carries RabbitMQ 4.3."""
@@ -61,10 +56,7 @@ mkdir -p "$1/$2"
 
 def broker43_root() -> Path:
     """The folder: $LANEWAY_BROKER43_ROOT, else laneway/rabbitmq-4.3 in the user's cache folder."""
-    if root := os.environ.get(_ROOT_VARIABLE):
-        return Path(root)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "laneway" / "rabbitmq-4.3"
+    return cache_folder("rabbitmq-4.3", variable=_ROOT_VARIABLE)
 
 
 def is_installed() -> bool:
@@ -86,7 +78,7 @@ def install_rabbitmq_43(report: Report = silent) -> Path:
         )
     if is_installed():
         return root
-    with termination_raises(), _building(root) as build:
+    with termination_raises(), building(root, is_installed) as build:
         if build is None:
             return root
         if not _find_debootstrap():
@@ -100,30 +92,6 @@ def install_rabbitmq_43(report: Report = silent) -> Path:
             raise InstallFailed("debootstrap", f"{_SERVER} is missing in the result")
     report(f"RabbitMQ 4.3 is ready in {root}")
     return root
-
-
-@contextmanager
-def _building(root: Path) -> Iterator[Path | None]:
-    """An empty folder that becomes `root` if the block ends well; None if another install won."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_installed():
-            yield None
-            return
-        for abandoned in root.parent.glob(f"{root.name}.building-*"):
-            shutil.rmtree(abandoned)
-        build = root.with_name(f"{root.name}.building-{secrets.token_hex(4)}")
-        build.mkdir(mode=0o755)
-        try:
-            yield build
-            build.rename(root)
-        except BaseException:
-            shutil.rmtree(build, ignore_errors=True)
-            raise
-    finally:
-        os.close(lock)
 
 
 def _find_debootstrap() -> str | None:

@@ -3,6 +3,7 @@
 LanewayError
 └── LocalServerError
     ├── ServerNotInstalled
+    ├── LicenceNotAccepted
     ├── InstallFailed
     ├── ServerStartFailed
     └── ServerCommandFailed
@@ -26,6 +27,13 @@ class ServerNotInstalled(LocalServerError):
     """A server program is missing and may not be installed from here.
 
     The message ends with the exact command that installs it.
+    """
+
+
+class LicenceNotAccepted(LocalServerError):
+    """A server is not free software, and nobody has accepted its licence.
+
+    The message says where the licence stands and how to accept it.
     """
 
 

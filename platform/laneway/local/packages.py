@@ -121,9 +121,13 @@ def _keep_from_starting_at_boot() -> None:
 
 
 def run_command(
-    command: Sequence[str], *, environment: Mapping[str, str] | None = None, patience: float = 0
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    patience: float = 0,
 ) -> None:
-    """Run a command in a session of its own, its output kept for the error message.
+    """Run a command (in `folder`) in a session of its own, its output kept for the error message.
 
     When this program is interrupted the command gets SIGINT and up to `patience` seconds
     to end by itself (apt must not be cut off inside dpkg), then its group is killed.
@@ -136,6 +140,7 @@ def run_command(
                 child = subprocess.Popen(
                     command,
                     env={**os.environ, **(environment or {})},
+                    cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

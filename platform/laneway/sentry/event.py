@@ -270,7 +270,8 @@ def _exception_of(letter: Letter, words: scrub.Words | None) -> dict[str, Any]:
         "type": name,
         "module": module or None,
         "value": text,
-        "mechanism": {"type": "laneway", "handled": False, "synthetic": True},
+        # (Not "synthetic": then servers leave the type out, and the issue is called "<unknown>".)
+        "mechanism": {"type": "laneway", "handled": False},
     }
 
 

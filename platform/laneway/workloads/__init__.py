@@ -9,11 +9,13 @@
 
 from laneway.workloads.board import Board, BoardView, Failure, QueueView
 from laneway.workloads.group import ControlGroup, WorkerGroup
+from laneway.workloads.issues import IssuePages
 from laneway.workloads.platform import LocalPlatform, local_platform
 
 __all__ = [
     # Running
     "ControlGroup",
+    "IssuePages",
     "LocalPlatform",
     "WorkerGroup",
     "local_platform",

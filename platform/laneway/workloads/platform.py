@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from laneway.broker import broker_address, profile_of
 from laneway.broker.management import Management
 from laneway.errors import BrokerUnreachable, WorkerError
-from laneway.local import RunDirectory, start_rabbitmq, start_redis
+from laneway.local import RunDirectory, start_bugsink, start_rabbitmq, start_redis
 from laneway.queue_state import ReadyCounts
 from laneway.topology import apply_plan, make_plan
 from laneway.workloads.board import Board
 from laneway.workloads.fanout import Fanout
 from laneway.workloads.group import ControlGroup, ProcessGroup, WorkerGroup
+from laneway.workloads.issues import issue_pages
 from laneway.workloads.presence import announce
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from laneway.facts import Listener
     from laneway.local import Series
     from laneway.policy import Policy
+    from laneway.workloads.issues import IssuePages
 
 #: Seconds that all workers together may need to become ready.
 READY_SECONDS: Final = 90.0
@@ -68,6 +70,8 @@ class LocalPlatform:
     workers: tuple[WorkerGroup, ...]
     #: What makes dead letters of what the broker gives up.
     control: ControlGroup
+    #: Where errors are seen, if it has a server for them.
+    issues: IssuePages | None
     _facts: Fanout
 
     def listen(self, listener: Listener) -> None:
@@ -85,6 +89,7 @@ def local_platform(
     queues: Sequence[str] | None = None,
     series: Series = "auto",
     throwaway: bool = True,
+    sentry: bool = False,
     stop_seconds: float = STOP_SECONDS,
     on_ready: Callable[[], None] = lambda: None,
 ) -> Iterator[LocalPlatform]:
@@ -105,6 +110,8 @@ def local_platform(
         throwaway: with a broker that was given, work in virtual hosts of a random name and delete
             them at the end; else in those of ``LANEWAY_VHOST_PREFIX``, which stay. A private broker
             ends with everything in it either way.
+        sentry: also start a private Bugsink, to which workers and control report errors. Its
+            licence must have been accepted.
         stop_seconds: how long running jobs get to finish at the end (at most the queue's
             ``grace_period``).
         on_ready: called when all are at work, before anybody can see it: a signal that comes
@@ -119,6 +126,8 @@ def local_platform(
     served = [policy.queue(name) for name in queues or policy.queues]
     with RunDirectory.create(report=report) as run, ExitStack() as stack:
         environment = _servers(run, stack, series=series, throwaway=throwaway, report=report)
+        bugsink = stack.enter_context(start_bugsink(run, report=report)) if sentry else None
+        issues = issue_pages(bugsink) if bugsink else None
         address = broker_address(env=environment)
         version = _apply_topology(address, policy, stack, throwaway=_is_given() and throwaway)
         report(f"the topology stands; the workers' logs are in {run.path / 'logs'}")
@@ -127,6 +136,8 @@ def local_platform(
         facts = Fanout()
         facts.listen(board)
         seen = _worker_environment(run, environment, policy, python_path)
+        if issues is not None:
+            seen |= issues.environment
         workers = tuple(
             WorkerGroup(
                 queue=queue.name, app=app, run=run, environment=seen, tell=facts, report=report
@@ -161,6 +172,7 @@ def local_platform(
             board=board,
             workers=workers,
             control=control,
+            issues=issues,
             _facts=facts,
         )
 
