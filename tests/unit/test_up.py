@@ -41,9 +41,8 @@ def run(monkeypatch: pytest.MonkeyPatch, told_at: set[str]) -> int:
     monkeypatch.setattr(verb, "load_policy", lambda: load_policy(POLICY))
     monkeypatch.setattr(verb._View, "watch", lambda *_, **__: moment("watching"))
     callback: Any = verb.up.callback
-    return int(
-        callback(app="a:b", app_dir=None, queues=(), series="auto", picture_file=None, seconds=None)
-    )
+    said = {"app": "a:b", "app_dir": None, "queues": (), "series": "auto", "picture_file": None}
+    return int(callback(**said, sentry=False, accept_licence=False, seconds=None))
 
 
 @pytest.mark.parametrize("told_at", [set(), {"watching"}, {"ready"}])
