@@ -17,6 +17,7 @@ from laneway.facts import Fact
 from laneway.policy import load_policy
 from laneway.sentry.checkins import CheckIns, id_of
 from laneway.sentry.monitor import Unwatched, monitor_of, slug_of
+from laneway.sentry.secure import reduced
 from support.workers import POLICY
 
 if TYPE_CHECKING:
@@ -132,6 +133,12 @@ def test_of_a_secure_queue_only_slug_status_and_times_leave() -> None:
     assert set(one["monitor_config"]) == {
         "schedule", "timezone", "checkin_margin", "max_runtime"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["started", "succeeded", "dead_lettered"])
+def test_what_leaves_of_a_secure_queue_passes_its_gate(kind: str) -> None:
+    [one] = hear(app_with(nightly=entry()), fact(kind, queue="secure", runtime=0.5))
+    assert reduced(one) == one
 
 
 @pytest.mark.parametrize("queue", ["secure", "unheard-of", None])

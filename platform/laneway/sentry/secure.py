@@ -91,7 +91,7 @@ _CHECK_IN: Final[Mapping[str, Callable[[Any], Any]]] = {
     "type": _matching(re.compile("check_in")),
     "check_in_id": _matching(_HEX),
     "monitor_slug": _matching(_ID),
-    "status": _matching(_WORD),
+    "status": _matching(re.compile(r"in_progress|ok|error")),
     "duration": _number,
     "release": _matching(_VERSION),
     "environment": _matching(_ID),
