@@ -1,11 +1,23 @@
-"""A broker with one stream, in memory: what a reader of streams reads from."""
+"""Streams in memory: a broker with one, and both of them as a reader of streams gives them."""
 
 from __future__ import annotations
 
 import contextlib
 import struct
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from laneway.deadletter import audit, envelope
+from laneway.deadletter.audit import Entry
+from laneway.deadletter.stream import Stored
+from laneway.topology import AUDIT_STREAM, LETTER_STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from laneway.deadletter.audit import Verb
+    from laneway.deadletter.letter import Letter
+    from laneway.deadletter.stream import Start
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -99,3 +111,39 @@ class Stream:
             for at in range(0, len(body), 2):
                 self._out += frame(3, body[at : at + 2])
             self._next += 1
+
+
+class Streams:
+    """Streams in memory, which are read as those of a broker are."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, list[Stored]] = {LETTER_STREAM: [], AUDIT_STREAM: []}
+        self.read = 0
+
+    def post(self, *letters: Letter | bytes) -> None:
+        for one in letters:
+            self._append(LETTER_STREAM, one if isinstance(one, bytes) else envelope.encode(one))
+
+    def note(self, verb: Verb, *letters: str, **given: Any) -> None:
+        entry = Entry(verb=verb, at=given.pop("at", 5.0), by="me", letters=letters, **given)
+        self._append(AUDIT_STREAM, audit.encode(entry))
+
+    def forget(self, stream: str, before: int) -> None:
+        self.stored[stream] = [one for one in self.stored[stream] if one.offset >= before]
+
+    def first_offset(self, stream: str) -> int | None:
+        return self.stored[stream][0].offset if self.stored[stream] else None
+
+    def last(self, stream: str, *, has_some: bool = False) -> Stored | None:
+        return self.stored[stream][-1] if self.stored[stream] else None
+
+    def entries(self, stream: str, start: Start, last: int) -> Iterator[list[Stored]]:
+        first = start if isinstance(start, int) else 0
+        found = [one for one in self.stored[stream] if first <= one.offset <= last]
+        self.read += len(found)
+        for at in range(0, len(found), 3):
+            yield found[at : at + 3]
+
+    def _append(self, stream: str, body: bytes) -> None:
+        stored = self.stored[stream]
+        stored.append(Stored(stored[-1].offset + 1 if stored else 0, body))
