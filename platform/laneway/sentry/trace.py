@@ -42,22 +42,21 @@ def trace_of(headers: Mapping[str, Any]) -> Trace:
     given = headers.get(SENTRY_TRACE)
     if isinstance(given, str) and (match := _TRACE.fullmatch(given)):
         return Trace(match[1], match[2], None if match[3] is None else match[3] == "1")
-    return Trace(_hex(str(headers.get("root_id") or headers.get("id"))), None, None)
+    return Trace(trace_id_of(str(headers.get("root_id") or headers.get("id"))), None, None)
+
+
+def trace_id_of(root: str) -> str:
+    """The id of the trace that the jobs of one root begin: its own digits if it is a UUID."""
+    try:
+        return uuid.UUID(root).hex
+    except ValueError:
+        return hashlib.blake2b(root.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def span_id_of(headers: Mapping[str, Any]) -> str:
     """The id of the span of one run of a job: of this replay, attempt and delivery."""
     run = [headers.get(name) for name in ("id", "retries", "x-delivery-count", REPLAYS_HEADER)]
     return hashlib.blake2b(repr(run).encode(), digest_size=8).hexdigest()
-
-
-def trace_context(headers: Mapping[str, Any]) -> dict[str, str]:
-    """The context ``trace`` of an event about a run of a job."""
-    trace = trace_of(headers)
-    context = {"trace_id": trace.trace_id, "span_id": span_id_of(headers), "op": PROCESS}
-    if trace.parent_span_id is not None:
-        context["parent_span_id"] = trace.parent_span_id
-    return context
 
 
 def handed_on(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -68,11 +67,3 @@ def handed_on(headers: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(baggage, str) and len(baggage) <= _LONGEST_BAGGAGE:
         return {SENTRY_TRACE: trace, BAGGAGE: baggage}
     return {SENTRY_TRACE: trace}
-
-
-def _hex(name: str) -> str:
-    """A trace's id for the id of a job: its own digits if it is a UUID."""
-    try:
-        return uuid.UUID(name).hex
-    except ValueError:
-        return hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
