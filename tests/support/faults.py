@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import amqp
 
 from laneway.frames import Publish, publish_method
+from laneway.topology import JOBS_EXCHANGE
 from support.fault_tasks import CANARY, ORDER
 from support.letter_stream import letters
 
@@ -69,7 +70,9 @@ def puts(body: bytes, *, task: str, queue: str = "default", **headers: Any) -> P
         )
         properties = message._serialize_properties()
         vhost = app.policy.queue(queue).vhost
-        app.publisher(vhost).publish(Publish(publish_method(vhost, queue), properties, body))
+        app.publisher(vhost).publish(
+            Publish(publish_method(JOBS_EXCHANGE, queue), properties, body)
+        )
         return job
 
     return put
