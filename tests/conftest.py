@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from laneway.policy import Policy, load_policy
-from laneway.queues import POOL_CAN
+from laneway.policy.queues import POOL_CAN
 from support import workers
 
 

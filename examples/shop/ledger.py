@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from laneway.facts import Fact
-    from laneway.router import Router
+    from laneway.policy.router import Router
     from shop.workload import Workload
 
 _FINAL: Final = frozenset({"succeeded", "failed", "rejected", "quarantined"})

@@ -2,7 +2,6 @@
 
 from laneway.account import BatchAccount
 from laneway.app import Laneway
-from laneway.backoff import Backoff
 from laneway.errors import (
     ArgumentsNotSerializable,
     BatchIncomplete,
@@ -35,9 +34,10 @@ from laneway.errors import (
     WorkerError,
 )
 from laneway.facts import Fact
-from laneway.once import Once
-from laneway.router import Route
-from laneway.unique import Unique
+from laneway.once.once import Once
+from laneway.once.unique import Unique
+from laneway.policy.router import Route
+from laneway.retry.backoff import Backoff
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,7 @@
 
 Everything of Celery's works: ``@app.task``, ``@shared_task``, ``delay``, ``apply_async``,
 ``send_task``, signatures and canvas. What differs is where a job goes (the policy decides), how it
-is published (see :mod:`laneway.publishing`) and which settings a project may not undo (see
+is published (see :mod:`laneway.calls.publishing`) and which settings a project may not undo (see
 :mod:`laneway.settings`).
 """
 
@@ -13,21 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laneway import marked, scheduled, settings
+from laneway import settings
 from laneway.broker import BrokerAddress, VhostKind, broker_address
+from laneway.calls import scheduled
+from laneway.calls.prepared import QUEUE_HEADER, READY_AT_HEADER
+from laneway.calls.publishing import PublishingApp
 from laneway.celery_command import plain_errors
 from laneway.errors import SettingsError
-from laneway.lease import Renewal
-from laneway.marks import Marks, redis_url
+from laneway.once import marked
+from laneway.once.lease import Renewal
+from laneway.once.marks import Marks, redis_url
 from laneway.policy import Policy, load_policy
-from laneway.prepared import QUEUE_HEADER, READY_AT_HEADER
-from laneway.publish import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
-from laneway.publishing import PublishingApp
-from laneway.result import JobResult
-from laneway.retry_budget import RetryBudget
+from laneway.publish.publisher import DEFAULT_DEADLINE, DEFAULT_MAX_MESSAGE_BYTES
+from laneway.results.result import JobResult
+from laneway.retry.budget import RetryBudget
 
 if TYPE_CHECKING:
-    from laneway.late_results import LateResults
+    from laneway.results.late import LateResults
 
 __all__ = ["QUEUE_HEADER", "READY_AT_HEADER", "Laneway"]
 

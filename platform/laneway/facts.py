@@ -118,7 +118,7 @@ class Fact(NamedTuple):
     #: How the job ended; see :data:`laneway.deadletter.letter.Outcome`. Of a ``rejected`` job
     #: ``ignored``, ``rejected``, ``revoked`` or ``expired``.
     outcome: str | None = None
-    #: The entry of the schedule that made the job; see :mod:`laneway.scheduled`.
+    #: The entry of the schedule that made the job; see :mod:`laneway.calls.scheduled`.
     schedule: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from laneway import pause as marks
+from laneway.broker.connect import connection_to
 from laneway.broker.management import Management
-from laneway.connect import connection_to
 from laneway.errors import TopologyMissing
 from laneway.queue_state import declared_counts
 from laneway.topology import DEAD_EXCHANGE, DEAD_INBOX

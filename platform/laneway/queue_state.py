@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import amqp.exceptions
 
+from laneway.broker.connect import connection_to
 from laneway.broker.management import Management
-from laneway.connect import connection_to
 from laneway.errors import BrokerError, BrokerUnreachable, PublishError
 from laneway.pause import is_paused
 from laneway.topology import DEAD_INBOX, LETTER_STREAM

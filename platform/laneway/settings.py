@@ -80,9 +80,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 #: Result backends by Celery's names of them, unless the project has its own.
 BACKENDS: Final[Mapping[str, str]] = {
-    "redis": "laneway.redis_results:JobRedisBackend",
-    "rediss": "laneway.redis_results:JobRedisBackend",
-    "sentinel": "laneway.redis_results:JobSentinelBackend",
+    "redis": "laneway.results.redis:JobRedisBackend",
+    "rediss": "laneway.results.redis:JobRedisBackend",
+    "sentinel": "laneway.results.redis:JobSentinelBackend",
 }
 
 #: Settings that would have no effect, each with what decides instead.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from celery import Task
 from celery.utils.serialization import raise_with_context
 
-from laneway import delay
-from laneway.around import own_of
-from laneway.backoff import Backoff, retry_after
-from laneway.once import Once, once_of
-from laneway.once_guard import bind_once
+from laneway.once.around import own_of
+from laneway.once.guard import bind_once
+from laneway.once.once import Once, once_of
+from laneway.once.unique import Unique, bind_unique, unique_of
+from laneway.publish import delay
+from laneway.retry.backoff import Backoff, retry_after
 from laneway.sentry_args import check_names, sentry_args_of
-from laneway.unique import Unique, bind_unique, unique_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

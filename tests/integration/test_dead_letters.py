@@ -12,7 +12,7 @@ import kombu
 import pytest
 
 import laneway
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.control.renewal import renewal
 from laneway.deadletter import DeadLetters, Selection, postbox
 from laneway.deadletter.audit import Entry

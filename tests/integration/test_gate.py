@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import amqp
 import pytest
 
-from laneway.frames import Publish, publish_method
+from laneway.publish.frames import Publish, publish_method
 from support.brokers import depth
 from support.letter_stream import letters
 from support.workers import WorkerProcess, environment, make_app

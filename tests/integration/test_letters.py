@@ -11,7 +11,7 @@ import kombu
 import pytest
 
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.frames import Publish, publish_method
+from laneway.publish.frames import Publish, publish_method
 from support.brokers import depth
 from support.letter_stream import entries, letters
 from support.topology import apply_policy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from laneway.frames import Publish, publish_method
+from laneway.publish.frames import Publish, publish_method
 from support.brokers import depth
 from support.letter_stream import letters
 from support.malformed import Malformed, is_quarantined, messages

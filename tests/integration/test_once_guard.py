@@ -13,10 +13,10 @@ from celery.exceptions import Reject, Retry
 
 from laneway import Laneway, Once
 from laneway.broker import broker_address
-from laneway.job_key import SECRET
-from laneway.lease import Lease, Renewal
-from laneway.marks import Marks, MarksUnreachable, Standing
-from laneway.once_guard import COUNTED_HEADER, LARGEST_VALUE
+from laneway.once.guard import COUNTED_HEADER, LARGEST_VALUE
+from laneway.once.job_key import SECRET
+from laneway.once.lease import Lease, Renewal
+from laneway.once.marks import Marks, MarksUnreachable, Standing
 from support.workers import make_app
 
 if TYPE_CHECKING:

@@ -304,8 +304,8 @@ def test_a_poison_row_is_put_aside_and_the_others_pass(
     app.facts.listen(facts.append)
     for number in range(6):
         store_jobs(spool, number, key=f"key-{number % 3}")
-    unroutable = laneway.frames.publish_method("jobs", "gone")
-    elsewhere_ = laneway.frames.publish_method("amq.topic", "x")
+    unroutable = laneway.publish.frames.publish_method("jobs", "gone")
+    elsewhere_ = laneway.publish.frames.publish_method("amq.topic", "x")
     with store._database.transaction() as execute:
         for id_, method in {1: unroutable, 2: b"\0 damaged", 6: elsewhere_}.items():
             execute(f"UPDATE {TABLE} SET method = :m WHERE id = :id", {"m": method, "id": id_})
@@ -331,7 +331,7 @@ def test_a_missing_exchange_is_waited_for(app: Laneway, spool: Spool) -> None:
     """A channel that the broker closes over one row costs the others nothing."""
     store_jobs(spool, *range(5))
     with spool.store._database.transaction() as execute:
-        method = laneway.frames.publish_method("nowhere", "x")
+        method = laneway.publish.frames.publish_method("nowhere", "x")
         execute(f"UPDATE {TABLE} SET method = :m WHERE id = 3", {"m": method})
     relay = Relay(app, spool.store)
     assert relay.run_once().published == 4

@@ -11,12 +11,12 @@ from django.core.management import call_command
 from sqlalchemy import MetaData
 
 from laneway.errors import OutboxError
-from laneway.frames import Publish, publish_method
 from laneway.outbox import Row, Store, open_store
 from laneway.outbox.place import create
 from laneway.outbox.row import TABLE
 from laneway.outbox.sqlalchemy import SQLAlchemyDatabase, outbox_table
 from laneway.outbox.store import insert
+from laneway.publish.frames import Publish, publish_method
 from support.outboxes import SKIPPING, WAITING
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import sentry_sdk
 from celery import chain, group
 from celery.beat import Scheduler
 
-from laneway.scheduled import name_entries
+from laneway.calls.scheduled import name_entries
 from laneway.sentry.checkins import id_of
 from laneway.sentry.spans import PublishSpans
 from support.envelopes import EnvelopeSink

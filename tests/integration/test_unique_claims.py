@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from laneway import Laneway, Unique, taker
+from laneway import Laneway, Unique
 from laneway.broker import broker_address
 from laneway.errors import ClaimsUnreachable, OptionRefused, PublishTimeout, QueueFull
-from laneway.job_key import SECRET
-from laneway.marks import Marks
+from laneway.once.job_key import SECRET
+from laneway.once.marks import Marks
+from laneway.publish import taker
 from support.workers import make_app
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import amqp
 
-from laneway.frames import Publish, publish_method
+from laneway.publish.frames import Publish, publish_method
 from laneway.topology import JOBS_EXCHANGE
 from support.fault_tasks import CANARY, ORDER
 from support.letter_stream import letters

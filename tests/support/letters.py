@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import amqp
 
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.deadletter import Selection, postbox
 from laneway.deadletter.audit import Entry
 from laneway.deadletter.cause import cause_of

@@ -41,11 +41,12 @@ from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from laneway import Laneway, celery_command, frames, settings
-from laneway.late_results import LateResults
+from laneway import Laneway, celery_command, settings
 from laneway.policy import load_policy
-from laneway.producer import _Composer
-from laneway.redis_results import JobRedisBackend
+from laneway.publish import frames
+from laneway.publish.producer import _Composer
+from laneway.results.late import LateResults
+from laneway.results.redis import JobRedisBackend
 from laneway.task import JobTask
 from laneway.worker.consumer import JobConsumer
 from laneway.worker.job_worker import _BACKENDS, JobWorker

@@ -10,10 +10,10 @@ from amqp import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from laneway.broker.deliveries import Delivery
 from laneway.control.death import Death, last_death
 from laneway.control.given_up import GivenUp, given_up
 from laneway.deadletter import envelope
-from laneway.deliveries import Delivery
 
 NOW = 1_700_000_000.0
 WHEN = datetime(2023, 11, 14, 22, 0, tzinfo=UTC)

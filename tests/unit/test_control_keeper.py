@@ -10,8 +10,8 @@ import amqp
 import pytest
 
 from laneway import Laneway
+from laneway.broker.deliveries import Delivery
 from laneway.control.keeper import Keeper
-from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from support.sentry import Outbox, make_reporter

@@ -13,7 +13,7 @@ from laneway.deadletter import Edit
 from laneway.deadletter.letter import Letter, Original
 from laneway.deadletter.republish import NotReplayable, republished
 from laneway.deadletter.state import new_job_id
-from laneway.frames import publish_method
+from laneway.publish.frames import publish_method
 from support.letters import letter, properties
 
 NOW = 1_800_000_000.5

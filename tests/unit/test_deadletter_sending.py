@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from laneway import frames
 from laneway.deadletter import audit
 from laneway.deadletter.republish import republished
 from laneway.deadletter.sending import UNNOTED, Sending
 from laneway.errors import QueueFull
+from laneway.publish import frames
 from support.letters import letter
 
 if TYPE_CHECKING:

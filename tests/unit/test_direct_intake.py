@@ -11,7 +11,7 @@ import amqp
 import pytest
 from amqp.exceptions import ConnectionForced
 
-from laneway.deliveries import METHOD
+from laneway.broker.deliveries import METHOD
 from laneway.worker.direct import frames
 from laneway.worker.direct.intake import Intake
 from laneway.worker.direct.slots import Slots

@@ -9,7 +9,7 @@ import pytest
 
 from laneway import settings
 from laneway.broker import CLIENTS
-from laneway.queues import POOL_CAN
+from laneway.policy.queues import POOL_CAN
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

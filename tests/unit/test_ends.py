@@ -16,7 +16,7 @@ from celery.exceptions import Reject
 from celery.worker import state
 
 from laneway import Laneway
-from laneway.deliveries import Delivery
+from laneway.broker.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.worker.direct.process import JobProcess
 from laneway.worker.direct.runner import Job, Runner

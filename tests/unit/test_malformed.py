@@ -14,8 +14,8 @@ from amqp import spec
 from hypothesis import HealthCheck, Phase, given, settings
 
 from laneway import Laneway
+from laneway.broker.deliveries import Delivery
 from laneway.deadletter import envelope
-from laneway.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.worker import gate
 from laneway.worker.direct.runner import Job, Runner

@@ -28,8 +28,8 @@ from laneway.policy import load_policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laneway.frames import Publish
     from laneway.outbox import Row
+    from laneway.publish.frames import Publish
 
 POLICY = Path(__file__).parents[1] / "support" / "policy"
 

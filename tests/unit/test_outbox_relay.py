@@ -13,12 +13,12 @@ import pytest
 
 from laneway.errors import BrokerUnreachable, OutboxError, QueueFull, TopologyMissing, Unroutable
 from laneway.facts import Door, Fact
-from laneway.frames import Publish, publish_method
 from laneway.outbox import Relay, Row, Store
 from laneway.outbox import relay as relay_module
 from laneway.outbox.sending import Sent
 from laneway.outbox.sqlite import SQLiteDatabase
 from laneway.outbox.store import insert
+from laneway.publish.frames import Publish, publish_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

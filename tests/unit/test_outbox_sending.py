@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from laneway.errors import BrokerUnreachable, PublishError, QueueFull, TopologyMissing
-from laneway.frames import Publish, publish_method
 from laneway.outbox import Row, sending
 from laneway.outbox.sending import send
+from laneway.publish.frames import Publish, publish_method
 
 if TYPE_CHECKING:
     from laneway.broker import VhostKind

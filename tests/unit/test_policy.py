@@ -13,11 +13,11 @@ from typing import Protocol
 
 import pytest
 
-import laneway.policy
+import laneway.policy.policy
 from laneway.errors import PolicyError, UnknownQueue
 from laneway.policy import Policy, lint_policy, load_policy, policy_root
-from laneway.queues import Queue
-from laneway.router import Route
+from laneway.policy.queues import Queue
+from laneway.policy.router import Route
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUEUE = 'summary = "for tests"\nservice_level = "1s"\n'
@@ -107,7 +107,7 @@ def test_an_installed_policy_comes_before_a_checkout(
     package = tmp_path / "platform" / "laneway"
     (package / "_policy").mkdir(parents=True)
     (tmp_path / "routing.py").touch()
-    monkeypatch.setattr(laneway.policy, "__file__", str(package / "policy.py"))
+    monkeypatch.setattr(laneway.policy.policy, "__file__", str(package / "policy" / "policy.py"))
     assert policy_root() == package / "_policy"
     (package / "_policy").rmdir()
     assert policy_root() == tmp_path
@@ -120,7 +120,7 @@ def test_the_interpreters_library_is_no_checkout(
     package = tmp_path / "lib" / "site-packages" / "laneway"
     package.mkdir(parents=True)
     (package.parent.parent / "routing.py").write_text("raise SystemExit('executed')")
-    monkeypatch.setattr(laneway.policy, "__file__", str(package / "policy.py"))
+    monkeypatch.setattr(laneway.policy.policy, "__file__", str(package / "policy" / "policy.py"))
     with pytest.raises(PolicyError, match="LANEWAY_POLICY: expected the folder of"):
         policy_root()
 

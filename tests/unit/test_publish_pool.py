@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from laneway.publish import POOL_SIZE, _Pool
+from laneway.publish.publisher import POOL_SIZE, _Pool
 
 
 def make_producer() -> Any:

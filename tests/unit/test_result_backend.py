@@ -13,9 +13,10 @@ from kombu.exceptions import EncodeError
 from redis.exceptions import ConnectionError as Away
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
-from laneway import Laneway, late_results
-from laneway.late_results import LateResults
+from laneway import Laneway
 from laneway.policy import load_policy
+from laneway.results import late as late_results
+from laneway.results.late import LateResults
 from laneway.worker import result_backend
 from laneway.worker.result_backend import PatientBackend
 from support.workers import POLICY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from laneway.facts import Fact
-from laneway.retry_budget import FLOOR, RetryBudget
+from laneway.retry.budget import FLOOR, RetryBudget
 
 STARTED = Fact(kind="started", at=0.0, attempt=1)
 AGAIN = Fact(kind="started", at=0.0, attempt=2)

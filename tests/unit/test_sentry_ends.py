@@ -18,7 +18,7 @@ from kombu.exceptions import EncodeError
 from sentry_sdk.scope import Scope
 
 from laneway import Laneway
-from laneway.deliveries import Delivery
+from laneway.broker.deliveries import Delivery
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from laneway.worker import reporting, telling

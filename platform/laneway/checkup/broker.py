@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from laneway.broker import mask_password, profile_of, server_version
+from laneway.broker.connect import connection_to
 from laneway.broker.management import Management
 from laneway.checkup.check import Check, guarded
-from laneway.connect import connection_to
 from laneway.errors import BrokerError, PublishError
 from laneway.queue_state import read_queues
 from laneway.topology import check_topology, make_plan

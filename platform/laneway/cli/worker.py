@@ -14,7 +14,7 @@ import click
 
 from laneway.cli.options import app_options, health_option, import_from, log_options
 from laneway.policy import load_policy
-from laneway.queues import POOL_CAN
+from laneway.policy.queues import POOL_CAN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from laneway import scheduled
 from laneway.app import QUEUE_HEADER, READY_AT_HEADER
+from laneway.calls import scheduled
 from laneway.control.death import Death, last_death, text
 from laneway.control.published import as_published
 from laneway.deadletter.cause import cause_of
@@ -23,7 +23,7 @@ from laneway.worker.direct.properties import decode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from laneway.deliveries import Delivery
+    from laneway.broker.deliveries import Delivery
 
 #: Characters of a task's name that are believed.
 _LONGEST_TASK: Final = 1_000

@@ -1,7 +1,7 @@
 """The dead inbox of one virtual host: raw messages out, acknowledgements in, on one connection.
 
-The frames are read as the worker's processes read theirs (:mod:`laneway.deliveries`), because the
-properties are wanted as bytes and may be nothing that can be decoded.
+The frames are read as the worker's processes read theirs (:mod:`laneway.broker.deliveries`),
+because the properties are wanted as bytes and may be nothing that can be decoded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import amqp.spec
 
-from laneway.deliveries import Delivery, Reader
+from laneway.broker.deliveries import Delivery, Reader
 from laneway.topology import DEAD_INBOX
 from laneway.worker.direct import frames
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from celery.utils import uuid
 
 from laneway.broker import profile_of, server_version
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.control.given_up import REJECTED, given_up
 from laneway.control.inbox import Inbox
 from laneway.deadletter.postbox import post_all
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.broker import VhostKind
+    from laneway.broker.deliveries import Delivery
     from laneway.control.given_up import GivenUp
     from laneway.control.results import Results
-    from laneway.deliveries import Delivery
     from laneway.sentry.reporter import Reporter
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.control.keeper import Keeper
 from laneway.control.numbers import exposition
 from laneway.control.periodic import Periodic, run_all

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import amqp.exceptions
 
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.deadletter import envelope
 from laneway.deadletter.stream import Subscription
 from laneway.errors import BrokerError

@@ -64,7 +64,7 @@ class Letter:
     task: str | None = None
     task_id: str | None = None
     root_id: str | None = None
-    #: The entry of the schedule that made the job; see :mod:`laneway.scheduled`.
+    #: The entry of the schedule that made the job; see :mod:`laneway.calls.scheduled`.
     schedule: str | None = None
     #: 0 to 9.
     priority: int | None = None

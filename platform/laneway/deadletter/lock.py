@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import amqp
 import amqp.exceptions
 
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.errors import BrokerError, LanewayError, LettersLocked
 
 if TYPE_CHECKING:

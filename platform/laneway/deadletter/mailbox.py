@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import amqp.exceptions
 
-from laneway.connect import connection_to
+from laneway.broker.connect import connection_to
 from laneway.deadletter.catch_up import catch_up
 from laneway.deadletter.fetch import FRESH_SECONDS, fetch, letter_of
 from laneway.deadletter.index import Index

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import amqp
 
-from laneway.batch import Batch
 from laneway.deadletter import audit, envelope
 from laneway.facts import Door
-from laneway.frames import Publish, publish_method
+from laneway.publish.batch import Batch
+from laneway.publish.frames import Publish, publish_method
 from laneway.topology import AUDIT_STREAM, LETTER_STREAM
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from laneway.frames import table_items
+from laneway.publish.frames import table_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from laneway import arguments
+from laneway.calls.prepared import READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.deadletter.properties import (
     RAW_BROKERS_HEADERS,
@@ -29,8 +29,8 @@ from laneway.deadletter.properties import (
     RawProperties,
 )
 from laneway.deadletter.state import new_job_id
-from laneway.frames import Publish, publish_method
-from laneway.prepared import READY_AT_HEADER
+from laneway.publish import arguments
+from laneway.publish.frames import Publish, publish_method
 from laneway.topology import JOBS_EXCHANGE
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from laneway.deadletter.audit import Entry
 from laneway.deadletter.postbox import entry_message
 from laneway.errors import QueueFull
-from laneway.pipeline import Job, Pipeline
+from laneway.publish.pipeline import Job, Pipeline
 from laneway.topology import AUDIT_STREAM
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from laneway.broker.address import VhostKind
     from laneway.deadletter.audit import Verb
     from laneway.deadletter.listed import Chosen
-    from laneway.frames import Publish
+    from laneway.publish.frames import Publish
 
 #: Messages that may be sent without a confirmed entry.
 UNNOTED: Final = 500

@@ -6,8 +6,8 @@ question is the mark: what came before its answer was there, what did not come w
 end is, is asked once, at the last chunk; then entries are read up to there, so that a reader comes
 to an end however fast others write.
 
-Entries come by the million, so their frames are read by :mod:`laneway.deliveries`; py-amqp connects
-and opens the channel.
+Entries come by the million, so their frames are read by :mod:`laneway.broker.deliveries`; py-amqp
+connects and opens the channel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 import amqp.exceptions
 
-from laneway.deliveries import METHOD, Reader
+from laneway.broker.deliveries import METHOD, Reader
 from laneway.errors import BrokerError, TopologyMissing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kombu.connection import Connection
 
-    from laneway.deliveries import Delivery
+    from laneway.broker.deliveries import Delivery
 
 #: Entries that may be on their way to a reader.
 PREFETCH: Final = 10_000

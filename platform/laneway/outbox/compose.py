@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery.canvas import Signature, maybe_signature
 
-from laneway import taker
 from laneway.errors import OptionRefused
 from laneway.outbox.row import Row, checked_key
+from laneway.publish import taker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.broker import VhostKind
-    from laneway.frames import Publish
-    from laneway.producer import JobProducer
+    from laneway.publish.frames import Publish
+    from laneway.publish.producer import JobProducer
 
 
 class Composed:

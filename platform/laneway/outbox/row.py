@@ -9,7 +9,7 @@ from laneway.errors import OptionRefused
 
 if TYPE_CHECKING:
     from laneway.broker import VhostKind
-    from laneway.frames import Publish
+    from laneway.publish.frames import Publish
 
 #: The table, the same in every database.
 TABLE: Final = "laneway_outbox"

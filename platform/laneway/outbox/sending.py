@@ -10,15 +10,16 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from laneway import errors, frames
-from laneway.pipeline import Job, Pipeline
+from laneway import errors
+from laneway.publish import frames
+from laneway.publish.pipeline import Job, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from laneway.broker import VhostKind
     from laneway.outbox.row import Row
-    from laneway.publish import Publisher
+    from laneway.publish.publisher import Publisher
 
 # Trouble of the whole virtual host, whichever row is asked about.
 _NO_ROWS_FAULT = (

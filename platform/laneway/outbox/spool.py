@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from laneway.aside import call_of
+from laneway.calls.aside import call_of
 from laneway.outbox.compose import call, composing
 from laneway.outbox.relay import Relay, told
 from laneway.outbox.sending import send

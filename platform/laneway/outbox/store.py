@@ -17,8 +17,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway.broker.address import VHOST_KINDS
-from laneway.frames import Publish
 from laneway.outbox.row import TABLE, Row
+from laneway.publish.frames import Publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

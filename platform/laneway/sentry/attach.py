@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from laneway.app import Laneway
-    from laneway.publishing import PublishingApp
+    from laneway.calls.publishing import PublishingApp
     from laneway.sentry.config import Config
     from laneway.sentry.reporter import Reporter
     from laneway.sentry.spans import JobSpans

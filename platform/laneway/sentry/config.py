@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from laneway.errors import SettingsError
-from laneway.problems import did_you_mean
+from laneway.policy.problems import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

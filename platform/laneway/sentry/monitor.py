@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery.schedules import crontab, maybe_schedule, schedule
 
+from laneway.calls.scheduled import MONITOR_OPTION
 from laneway.errors import SettingsError
-from laneway.problems import did_you_mean
-from laneway.scheduled import MONITOR_OPTION
+from laneway.policy.problems import did_you_mean
 from laneway.types import format_duration, parse_duration
 
 if TYPE_CHECKING:

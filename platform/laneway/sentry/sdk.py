@@ -17,8 +17,8 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.transport import HttpTransport, Transport
 
-from laneway.around import own_of
-from laneway.prepared import QUEUE_HEADER
+from laneway.calls.prepared import QUEUE_HEADER
+from laneway.once.around import own_of
 from laneway.sentry import scrub
 from laneway.sentry.secure import reduced
 from laneway.sentry_args import named

@@ -60,7 +60,7 @@ class RedisTokens:
     """The buckets of one environment in Redis.
 
     Args:
-        url: of Redis; see :func:`laneway.marks.redis_url`.
+        url: of Redis; see :func:`laneway.once.marks.redis_url`.
         prefix: stands before every key; environments that share a Redis differ in it.
     """
 

@@ -20,9 +20,9 @@ from celery.exceptions import Ignore, Retry
 from kombu import serialization
 from sentry_sdk.tracing import Transaction, TransactionSource
 
-from laneway.prepared import READY_AT_HEADER
+from laneway.calls.prepared import READY_AT_HEADER
+from laneway.publish.tracing import SENTRY_TRACE
 from laneway.sentry.trace import PROCESS, PUBLISH, Trace, handed_on, span_id_of, trace_of
-from laneway.tracing import SENTRY_TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,9 @@ class _FollowedPublish:
 
 
 class PublishSpans:
-    """Follows the publishes of code that has an active trace (:class:`laneway.tracing.Tracer`).
+    """Follows the publishes of code that has an active trace.
+
+    It is a :class:`laneway.publish.tracing.Tracer`.
 
     Code without one costs a look at the SDK's current scope. A job that is not sampled hands on the
     trace that it came with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from laneway.marks import redis_url
+from laneway.once.marks import redis_url
 from laneway.sentry.reporter import Reporter
 from laneway.sentry.shared_bucket import RedisTokens, SharedBucket
 from laneway.sentry.storm import Storm

@@ -13,7 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.tracing import BAGGAGE, SENTRY_TRACE
+from laneway.publish.tracing import BAGGAGE, SENTRY_TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from laneway.broker.address import VhostKind
     from laneway.broker.profile import Profile, ProfileName
     from laneway.policy import Policy
-    from laneway.queues import Queue
+    from laneway.policy.queues import Queue
 
 #: The topic exchange of each virtual host.
 JOBS_EXCHANGE: Final = "jobs"

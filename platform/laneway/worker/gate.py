@@ -17,8 +17,8 @@ from celery.app.task import Context
 from celery.utils.time import maybe_iso8601
 from kombu.utils import json as kombu_json
 
+from laneway.calls.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.worker.compressed import CompressionRefused, decompress
 
 if TYPE_CHECKING:

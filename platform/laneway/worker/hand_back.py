@@ -13,8 +13,8 @@ import amqp
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from laneway.deadletter.properties import BROKERS_HEADERS
-from laneway.delay import LONGEST_DELAY
-from laneway.frames import Publish, publish_method
+from laneway.publish.delay import LONGEST_DELAY
+from laneway.publish.frames import Publish, publish_method
 from laneway.worker.gate import UNKNOWN_HEADER
 
 if TYPE_CHECKING:

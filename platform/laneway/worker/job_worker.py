@@ -11,13 +11,14 @@ from celery.apps.worker import Worker
 from celery.concurrency import get_implementation
 from click.core import ParameterSource
 
-from laneway import marked, settings
+from laneway import settings
 from laneway.broker import refuse_worker
 from laneway.celery_command import context_of_celerys_command, plain_errors
 from laneway.errors import WorkerError
-from laneway.late_results import LateResults
+from laneway.once import marked
+from laneway.policy.queues import POOL_CAN
 from laneway.probes import address_of_health
-from laneway.queues import POOL_CAN
+from laneway.results.late import LateResults
 from laneway.worker import direct, reporting, telling
 from laneway.worker.grace import keep_grace
 from laneway.worker.health import Health
@@ -31,13 +32,13 @@ _LAST_LETTERS: Final = 10.0
 _LAST_RESULTS: Final = 5.0
 #: The result backend of a worker, by that of a service.
 _BACKENDS: Final = {
-    "laneway.redis_results:JobRedisBackend": "laneway.worker.result_backend:PatientRedisBackend",
-    "laneway.redis_results:JobSentinelBackend": (
+    "laneway.results.redis:JobRedisBackend": "laneway.worker.result_backend:PatientRedisBackend",
+    "laneway.results.redis:JobSentinelBackend": (
         "laneway.worker.result_backend:PatientSentinelBackend"
     ),
 }
 _UID: Final = "laneway.tally"
-_LATE_UID: Final = "laneway.late_results"
+_LATE_UID: Final = "laneway.results.late"
 _CELERYS_REQUEST: Final = "celery.worker.request:Request"
 _REQUEST: Final = "laneway.worker.request:JobRequest"
 _LOGGERS_OF_JOBS: Final = (
@@ -247,12 +248,12 @@ def _celerys_command_chose_the_pool() -> bool:
 
 
 def pool_class(name: str) -> str:
-    """What Celery knows a pool of :data:`laneway.queues.POOL_CAN` by; other names are unchanged."""
+    """What Celery knows a pool of ``POOL_CAN`` by; other names are unchanged."""
     return direct.PLACE if name == "direct" else name
 
 
 def pool_name(pool: Any) -> str:
-    """The name in :data:`laneway.queues.POOL_CAN` of what Celery calls a pool: a name or class."""
+    """The name in ``POOL_CAN`` of what Celery calls a pool: a name or class."""
     if isinstance(pool, str) and pool in POOL_CAN:
         return pool
     implementation = get_implementation(pool) if isinstance(pool, str) else pool

@@ -19,12 +19,12 @@ from billiard.pool import MaybeEncodingError
 from celery.exceptions import Reject
 from celery.utils.log import get_logger
 
-from laneway import scheduled
+from laneway.calls import scheduled
+from laneway.calls.prepared import FAILED_AT_HEADER, READY_AT_HEADER
 from laneway.deadletter import audit, postbox
 from laneway.deadletter.cause import cause_of, error_type_of, place_of
 from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
 from laneway.errors import LanewayError
-from laneway.prepared import FAILED_AT_HEADER, READY_AT_HEADER
 from laneway.sentry.config import RELEASE
 from laneway.sentry.event import event_id_of
 

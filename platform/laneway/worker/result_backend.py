@@ -1,7 +1,7 @@
 """The result backend of a worker: Celery's for Redis, which no job waits for or fails because of.
 
 What says how a job ended (its result, its part of a chord) is tried for a moment, and then kept by
-:class:`laneway.late_results.LateResults` until it can be written. What only says how far it
+:class:`laneway.results.late.LateResults` until it can be written. What only says how far it
 is (STARTED, RETRY, the states of ``update_state``) is tried once and forgotten.
 """
 
@@ -20,13 +20,13 @@ from celery.backends.base import BaseKeyValueStoreBackend
 from celery.exceptions import BackendGetMetaError, SoftTimeLimitExceeded
 from redis.exceptions import DataError, RedisError
 
-from laneway.late_results import Write
-from laneway.redis_results import JobRedisBackend, JobSentinelBackend
+from laneway.results.late import Write
+from laneway.results.redis import JobRedisBackend, JobSentinelBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from laneway.late_results import LateResults
+    from laneway.results.late import LateResults
 
 #: Seconds for which a job's end is tried again before it is left to be written later. Nobody waits
 #: while the backend is known to be away.

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 from celery.exceptions import Ignore, Reject
 
-from laneway import scheduled
 from laneway.app import READY_AT_HEADER
+from laneway.calls import scheduled
+from laneway.calls.scheduled import ENTRY_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
-from laneway.once_guard import AlreadyDone, PutOff
-from laneway.scheduled import ENTRY_HEADER
+from laneway.once.guard import AlreadyDone, PutOff
 from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from chaos.jobs import GiveUp, TryAgain, run
 from chaos.messages import MALFORMED
 from chaos.workload import Kind
 from laneway.errors import BatchIncomplete, PublishError
-from laneway.frames import Publish, publish_method
+from laneway.publish.frames import Publish, publish_method
 
 if TYPE_CHECKING:
     from chaos.workload import Call, Job

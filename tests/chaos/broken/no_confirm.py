@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from chaos.apps.laneway import Chaos
 from laneway import Laneway
-from laneway.attempt import Attempt
-from laneway.producer import Alarm, JobProducer
-from laneway.publish import Publisher
+from laneway.publish.attempt import Attempt
+from laneway.publish.producer import Alarm, JobProducer
+from laneway.publish.publisher import Publisher
 
 if TYPE_CHECKING:
     from laneway.broker.address import VhostKind
-    from laneway.frames import Publish
+    from laneway.publish.frames import Publish
 
 
 class Unconfirmed(JobProducer):

@@ -1,7 +1,7 @@
 """The frames of AMQP 0-9-1 that settle deliveries, written without py-amqp.
 
 They go out by the thousand, and the parent writes them for a process that has ended. What comes in
-is read in :mod:`laneway.deliveries`.
+is read in :mod:`laneway.broker.deliveries`.
 
 Source: the AMQP 0-9-1 specification, sections 2.3.5 and 4.2, and its XML for the numbers.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from laneway.deliveries import FRAME_END, METHOD
+from laneway.broker.deliveries import FRAME_END, METHOD
 
 #: A whole heartbeat frame.
 HEARTBEAT: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import amqp.spec
 from amqp import Channel
 
-from laneway.deliveries import Delivery, Reader
+from laneway.broker.deliveries import Delivery, Reader
 from laneway.worker.direct import frames
 from laneway.worker.direct.estate import is_cut
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from laneway.app import Laneway
-    from laneway.deliveries import Delivery
+    from laneway.broker.deliveries import Delivery
 
 
 class _Message:

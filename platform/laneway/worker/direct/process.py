@@ -20,8 +20,8 @@ from celery.concurrency.prefork import process_initializer
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
-from laneway.backoff import Backoff
 from laneway.broker import profile_of, server_version
+from laneway.retry.backoff import Backoff
 from laneway.worker.direct import slots
 from laneway.worker.direct.early import too_early
 from laneway.worker.direct.intake import Intake
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import kombu
 
     from laneway.app import Laneway
-    from laneway.deliveries import Delivery
+    from laneway.broker.deliveries import Delivery
     from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
     from laneway.worker.direct.totals import Total

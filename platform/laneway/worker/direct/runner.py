@@ -22,8 +22,8 @@ from laneway.worker.request import effective_limits
 
 if TYPE_CHECKING:
     from laneway.app import Laneway
+    from laneway.broker.deliveries import Delivery
     from laneway.deadletter.letter import Outcome
-    from laneway.deliveries import Delivery
     from laneway.worker.direct.task_events import TaskEvents
 
 log = logging.getLogger(__name__)
