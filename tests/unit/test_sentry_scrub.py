@@ -27,6 +27,7 @@ VALUES = st.text(
         (b"bytes!", "got b'bytes!'", f"got b'{HIDDEN}'"),
         ({"name": ["deep-value"]}, "x deep-value y", f"x {HIDDEN} y"),
         ({"a": {"key-of-data": 1}}, "key-of-data", HIDDEN),
+        ({"a": {"name_of_a_field": 1}}, "name_of_a_field", "name_of_a_field"),
         # Too short to be told from any other word.
         ("abc", "abc", "abc"),
         (123, "123", "123"),

@@ -145,8 +145,9 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
         if depth < _DEPTH:
             for key, inner in value.items():
                 yield from _leaves(inner, depth + 1)
-                # Keys of what was given can be words of it as well; names of parameters are not.
-                if depth > 1:
+                # Keys of what was given can be words of it as well. Names of parameters and of
+                # fields are not: without them nobody could read what the error says.
+                if depth > 1 and not (isinstance(key, str) and key.isidentifier()):
                     yield key
     elif isinstance(value, list | tuple | set | frozenset):
         if depth < _DEPTH:
