@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import amqp
 
+from laneway.deadletter.letter import merged
 from laneway.publish.frames import Publish, publish_method
 from laneway.topology import JOBS_EXCHANGE
 from support.fault_tasks import CANARY, ORDER
-from support.letter_stream import letters
+from support.letter_stream import letters, posted_now
 
 if TYPE_CHECKING:
     from laneway import Laneway
@@ -210,5 +213,16 @@ def happen(
         if fault.ends_a_process:
             job = fault.publish(app)
             jobs[job] = fault.name
-            found += letters(address, job, kind=kind)
+            found.append(_letter_of(address, job, fault, kind))
     return {jobs[letter.task_id or ""]: letter for letter in found}
+
+
+def _letter_of(address: BrokerAddress, job: str, fault: Fault, kind: VhostKind) -> Letter:
+    """The letter of a job: the keeper's report may stand there before the worker's."""
+    until = time.monotonic() + 60
+    reports: list[Letter] = []
+    while time.monotonic() < until and fault.outcome not in {one.outcome for one in reports}:
+        time.sleep(0.1)
+        reports = posted_now(address, job, kind=kind)
+    assert reports, f"no letter of {fault.name}"
+    return reduce(merged, reports)
