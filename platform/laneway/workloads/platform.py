@@ -155,13 +155,14 @@ def local_platform(
         ]
         stack.callback(_join, threads)
         stack.callback(_stop, groups, grace, report)
+        # Before any thread is there to wait for: a signal can come between two lines.
+        stack.callback(over.set)
         _start(groups)
         on_ready()
         names = ", ".join(group.queue for group in workers)
         report(f"workers are ready: {names}; and the control process")
         for thread in threads:
             thread.start()
-        stack.callback(over.set)
         stack.enter_context(announce(run, environment))
         yield LocalPlatform(
             address=address,
