@@ -223,11 +223,8 @@ class PublishingApp(Celery):
         told["queue"], told["priority"] = decision.queue, decision.priority
         if not prepared.ignore_result:
             self._sender.expect_result(task_id)
-        if written.followed is None:
+        with tracing.to_its_end(written.followed, lambda: len(written.message.body)):
             self._hand_over(written, into, options.get("timeout"))
-        else:
-            with tracing.to_its_end(written.followed, lambda: len(written.message.body)):
-                self._hand_over(written, into, options.get("timeout"))
         result = (options.get("result_cls") or self.AsyncResult)(task_id)
         result.ignored = prepared.ignore_result
         parent = self.current_worker_task
