@@ -12,10 +12,17 @@ LOWEST_PRIORITY: Final = 0
 #: The priority of a job for which nobody said one (also RabbitMQ 4.3's own default).
 DEFAULT_PRIORITY: Final = 4
 
+_LONGEST_NAME: Final = 255
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)")
+
+
+def short_text(value: object) -> str | None:
+    """A value of a message's header as a name: 1 to 255 printable characters; None otherwise."""
+    fits = isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
+    return str(value) if fits else None
 
 
 def parse_duration(text: object) -> float:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
 
+from laneway.types import short_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,14 +20,11 @@ ENTRY_HEADER: Final = "periodic_task_name"
 MONITOR_OPTION: Final = "sentry_monitor"
 
 _UID: Final = "laneway.calls.scheduled"
-_LONGEST: Final = 255
 
 
 def entry_of(headers: Mapping[Any, Any]) -> str | None:
     """The entry that made a job, by its message's headers, whatever these are."""
-    name = headers.get(ENTRY_HEADER)
-    fits = isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable()
-    return str(name) if fits else None
+    return short_text(headers.get(ENTRY_HEADER))
 
 
 def connect() -> None:

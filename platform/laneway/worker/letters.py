@@ -27,6 +27,7 @@ from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
 from laneway.errors import LanewayError
 from laneway.sentry.config import RELEASE
 from laneway.sentry.event import event_id_of
+from laneway.types import HIGHEST_PRIORITY, short_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,7 +44,6 @@ EventBy = Literal["letter", "process", "nobody"]
 
 #: Seconds that a note may take which nothing depends on.
 _NOTE: Final = 2.0
-_HIGHEST_PRIORITY: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class LetterWriter:
             redelivered: whether the broker says that it delivered this message before.
         """
         known: dict[Any, Any] = headers if isinstance(headers, dict) else {}
-        task, task_id = _text(known.get("task")), _text(known.get("id"))
+        task, task_id = short_text(known.get("task")), short_text(known.get("id"))
         replays = replays_of(known)
         at = time.time()
         identity = letter_id(task_id or str(uuid.uuid4()), replays)
@@ -168,9 +168,9 @@ class LetterWriter:
             ready_at=_moment(known.get(READY_AT_HEADER)),
             task=task,
             task_id=task_id,
-            root_id=_text(known.get("root_id")),
+            root_id=short_text(known.get("root_id")),
             schedule=scheduled.entry_of(known),
-            priority=None if priority is None else min(priority, _HIGHEST_PRIORITY),
+            priority=None if priority is None else min(priority, HIGHEST_PRIORITY),
             error_type=failure.error_type,
             message=None if self._secure else failure.message,
             place=failure.place,
@@ -261,12 +261,6 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception as wrong:  # noqa: BLE001 (an error's own code)
         return f"({type(wrong).__name__} while its text was made)"
-
-
-def _text(value: object) -> str | None:
-    """What a header says, if it can stand in a letter."""
-    fits = isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
-    return str(value) if fits else None
 
 
 def _moment(value: object) -> float | None:

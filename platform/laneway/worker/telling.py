@@ -13,10 +13,10 @@ from celery import signals
 from celery.exceptions import Ignore, Reject
 
 from laneway.app import READY_AT_HEADER
-from laneway.calls import scheduled
 from laneway.calls.scheduled import ENTRY_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.once.guard import AlreadyDone, PutOff
+from laneway.types import short_text
 from laneway.worker.letters import note_success
 
 if TYPE_CHECKING:
@@ -211,5 +211,5 @@ class Teller:
                 **fields,
             }
             if (entry := getattr(request, ENTRY_HEADER, None)) is not None:
-                fields["schedule"] = scheduled.entry_of({ENTRY_HEADER: entry})
+                fields["schedule"] = short_text(entry)
         self.app.facts.tell(kind, queue=self.queue, task=task, worker=self.worker, **fields)
