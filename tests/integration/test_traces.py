@@ -15,8 +15,8 @@ from celery import chain, group
 from celery.beat import Scheduler
 
 from laneway.calls.scheduled import name_entries
-from laneway.sentry.checkins import id_of
 from laneway.sentry.spans import PublishSpans
+from laneway.sentry.trace import hex_of
 from support.envelopes import EnvelopeSink
 from support.scheduled_tasks import SCHEDULE
 from support.workers import ControlProcess, WorkerProcess, environment, make_app
@@ -236,7 +236,7 @@ def call_entries(address: BrokerAddress, *names: str) -> dict[str, str]:
     ids = {}
     for name in names:
         result = scheduler.apply_async(scheduler.schedule[name], advance=False)
-        ids[name] = id_of(result.id)
+        ids[name] = hex_of(result.id)
     return ids
 
 

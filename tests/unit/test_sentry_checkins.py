@@ -15,9 +15,10 @@ from laneway import Laneway
 from laneway.errors import SettingsError
 from laneway.facts import Fact
 from laneway.policy import load_policy
-from laneway.sentry.checkins import CheckIns, id_of
+from laneway.sentry.checkins import CheckIns
 from laneway.sentry.monitor import Unwatched, monitor_of, slug_of
 from laneway.sentry.secure import reduced
+from laneway.sentry.trace import hex_of
 from support.workers import POLICY
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def test_why_an_entry_is_not_watched_is_said_once(caplog: pytest.LogCaptureFixtu
 
 
 def test_an_id_that_is_no_uuid_is_made_one() -> None:
-    ids = {id_of(name) for name in ("mein-Auftrag-ü", "j-1", "\ud800")}
+    ids = {hex_of(name) for name in ("mein-Auftrag-ü", "j-1", "\ud800")}
     assert len(ids) == 3
     assert all(uuid.UUID(one).hex == one for one in ids)
 

@@ -20,7 +20,7 @@ from laneway.sentry.scopes import JobScopes
 from laneway.sentry.sdk import words_of_current_job
 from laneway.sentry.start import keep_quiet
 from laneway.sentry.storm import Storm
-from laneway.sentry.trace import trace_id_of
+from laneway.sentry.trace import hex_of
 from support.sentry import Outbox, make_reporter
 from support.workers import POLICY
 
@@ -313,7 +313,7 @@ def test_events_of_one_root_are_one_trace(app: Laneway, outbox: Outbox) -> None:
     reporter.report(letter(id="3.0", outcome="expired", cause="c1"))
     reporter.report(letter(id="4.0", outcome="expired", cause="c2", root_id="other"))
     traces = [event["contexts"]["trace"]["trace_id"] for event in outbox.events]
-    assert traces[0] == traces[1] == traces[2] != traces[3] == trace_id_of("other")
+    assert traces[0] == traces[1] == traces[2] != traces[3] == hex_of("other")
     assert all(re.fullmatch("[0-9a-f]{32}", trace) for trace in traces)
 
 

@@ -20,8 +20,8 @@ from laneway.outbox.compose import composing
 from laneway.policy import load_policy
 from laneway.sentry import attach
 from laneway.sentry.config import read_config
-from laneway.sentry.spans import UID, JobSpans, PublishSpans
-from laneway.sentry.trace import PROCESS, PUBLISH, span_id_of, trace_of
+from laneway.sentry.spans import JobSpans, PublishSpans
+from laneway.sentry.trace import PROCESS, PUBLISH, UID, span_id_of, trace_of
 from laneway.worker.direct.properties import decode
 from support.workers import POLICY
 

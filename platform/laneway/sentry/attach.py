@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from celery import signals
+
+from laneway.sentry.trace import UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from laneway.sentry.config import Config
     from laneway.sentry.reporter import Reporter
     from laneway.sentry.spans import JobSpans
-
-# As in laneway.sentry.spans, which is imported only where the SDK is.
-_UID: Final = "laneway.sentry.spans"
 
 
 def trace_publishes(app: PublishingApp) -> None:
@@ -62,12 +61,12 @@ def attach(app: Laneway, queue: str, config: Config, reporter: Reporter | None) 
 def detach() -> None:
     """Forget the worker before (several in one process, in tests)."""
     for signal in (signals.task_prerun, signals.task_postrun):
-        signal.disconnect(dispatch_uid=_UID)
+        signal.disconnect(dispatch_uid=UID)
 
 
 def trace_jobs(spans: JobSpans) -> None:
     """Let Celery's signals tell of jobs that begin; a sampled one lets them tell of its end."""
-    signals.task_prerun.connect(spans.started, weak=False, dispatch_uid=_UID)
+    signals.task_prerun.connect(spans.started, weak=False, dispatch_uid=UID)
 
 
 def check_in(app: Laneway, config: Config, reporter: Callable[[bool], Reporter | None]) -> None:

@@ -8,7 +8,6 @@ still on its way.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from sentry_sdk.envelope import Envelope
 
 from laneway.errors import SettingsError
 from laneway.sentry.monitor import Monitor, Unwatched, monitor_of
+from laneway.sentry.trace import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class CheckIns:
             return
         check_in: dict[str, Any] = {
             "type": "check_in",
-            "check_in_id": id_of(str(fact.task_id)),
+            "check_in_id": hex_of(str(fact.task_id)),
             "monitor_slug": monitor.slug,
             "status": status,
             "environment": self._environment,
@@ -113,14 +113,6 @@ class CheckIns:
                 log.warning("Sentry's monitors: %s", why)
                 self._monitors[entry] = None
         return self._monitors.get(entry)
-
-
-def id_of(task_id: str) -> str:
-    """The id of a job's check-in: the job's own digits if its id is a UUID."""
-    try:
-        return uuid.UUID(task_id).hex
-    except ValueError:
-        return hashlib.blake2b(task_id.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _status(fact: Fact) -> Status | None:

@@ -30,6 +30,9 @@ TRACES: Final = "LANEWAY_SENTRY_TRACES"
 #: Whether the jobs of a schedule check in: ``1``, or ``0``; 1 if unset.
 CRONS: Final = "LANEWAY_SENTRY_CRONS"
 
+#: Seconds that a process that ends waits for events that are still to be sent.
+FLUSH: Final = 2.0
+
 _FORM: Final = "https://KEY@HOST/PROJECT (in Sentry: Settings, Projects, Client Keys)"
 # What Sentry accepts as the name of an environment.
 _ENVIRONMENT_NAME: Final = re.compile(r"(?!None$)[^\s/]{1,64}")

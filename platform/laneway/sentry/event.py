@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from laneway.deadletter.commands import replay_command, show_command
 from laneway.sentry import scrub
 from laneway.sentry.storm import OTHERS
-from laneway.sentry.trace import trace_id_of
+from laneway.sentry.trace import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def event_id_of(letter: str) -> str:
 def trace_of(letter: Letter) -> dict[str, str]:
     """The context ``trace`` of a job that is not traced: the jobs of one root belong together."""
     root = letter.root_id or letter.task_id or letter.id
-    return {"trace_id": trace_id_of(root), "span_id": _digits(letter.id, 16)}
+    return {"trace_id": hex_of(root), "span_id": _digits(letter.id, 16)}
 
 
 def _digits(text: str, number: int) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from laneway.sentry import scrub
 from laneway.sentry.after_fork import start_afresh_in_child
 from laneway.sentry.closing import Closer
+from laneway.sentry.config import FLUSH
 from laneway.sentry.event import Seen, closing_event, event_id_of, event_of, remembered
 from laneway.sentry.installed import check_installed
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a process that ends waits for its last events.
-FLUSH: Final = 2.0
 #: Causes of which the last event is remembered, for a closing event.
 _REMEMBERED: Final = 200
 #: Bytes of a message in which a job's values are looked up.
@@ -134,16 +133,20 @@ class Reporter:
         """Report an end that no code of the task raised; the letter says all of it."""
         try:
             held = self._admit(letter)
+            if held is None and not self._is_new(letter.cause):
+                return
+            # (What is only remembered needs no text of its own.)
+            is_bare = self._secure or held is None
+            event = event_of(
+                letter,
+                config=self._config,
+                policy=self._app.policy,
+                held=held or 0,
+                words=None if is_bare else _words_of_message(letter),
+            )
+            self._remember(letter.cause, event)
             if held is not None:
-                words = None if self._secure else _words_of_message(letter)
-                event = event_of(
-                    letter, config=self._config, policy=self._app.policy, held=held, words=words
-                )
-                self._remember(letter.cause, event)
                 self.client.capture_event(event)  # type: ignore[arg-type]
-            elif self._is_new(letter.cause):
-                event = event_of(letter, config=self._config, policy=self._app.policy)
-                self._remember(letter.cause, event)
         except Exception as error:  # noqa: BLE001 (a job must not notice)
             log.warning("%s was not reported: %s", letter.id, type(error).__name__)
 

@@ -20,6 +20,7 @@ from sentry_sdk.transport import HttpTransport, Transport
 from laneway.calls.prepared import QUEUE_HEADER
 from laneway.once.around import own_of
 from laneway.sentry import scrub
+from laneway.sentry.config import FLUSH
 from laneway.sentry.secure import reduced
 from laneway.sentry_args import named
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     #: Told of what did not leave: why, and how many.
     Lost = Callable[[str, int], None]
 
-#: Seconds that a process that ends waits for events that are still to be sent.
-FLUSH: Final = 2.0
 #: The key of a hint under which :class:`laneway.sentry.scrub.Words` of the job are.
 WORDS: Final = "laneway_words"
 #: Error types whose text repeats the job's arguments, and what stands instead.

@@ -22,7 +22,7 @@ from sentry_sdk.tracing import Transaction, TransactionSource
 
 from laneway.calls.prepared import READY_AT_HEADER
 from laneway.publish.tracing import SENTRY_TRACE
-from laneway.sentry.trace import PROCESS, PUBLISH, Trace, handed_on, span_id_of, trace_of
+from laneway.sentry.trace import PROCESS, PUBLISH, UID, Trace, handed_on, span_id_of, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,6 @@ _BODY_SIZE: Final = "messaging.message.body.size"
 _RETRIES: Final = "messaging.message.retry.count"
 _LATENCY: Final = "messaging.message.receive.latency"
 
-#: By what Celery's signals know the receivers of a worker.
-UID: Final = "laneway.sentry.spans"
 _ORIGIN: Final = "auto.queue.laneway"
 _EMBEDDED: Final = ("callbacks", "errbacks", "chain", "chord")
 _ALL: Final = 2**32

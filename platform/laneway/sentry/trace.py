@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: The operations of spans, by which Sentry's Queues page finds them.
 PUBLISH: Final = "queue.publish"
 PROCESS: Final = "queue.process"
+#: By what Celery's signals know the receivers that trace a worker's jobs.
+UID: Final = "laneway.sentry.spans"
 
 _TRACE: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})(?:-([01]))?")
 #: Characters of a baggage header that are handed on.
@@ -42,15 +44,18 @@ def trace_of(headers: Mapping[str, Any]) -> Trace:
     given = headers.get(SENTRY_TRACE)
     if isinstance(given, str) and (match := _TRACE.fullmatch(given)):
         return Trace(match[1], match[2], None if match[3] is None else match[3] == "1")
-    return Trace(trace_id_of(str(headers.get("root_id") or headers.get("id"))), None, None)
+    return Trace(hex_of(str(headers.get("root_id") or headers.get("id"))), None, None)
 
 
-def trace_id_of(root: str) -> str:
-    """The id of the trace that the jobs of one root begin: its own digits if it is a UUID."""
+def hex_of(job_id: str) -> str:
+    """What Sentry calls a job: its id's own 32 digits if it is a UUID, else as many of its hash.
+
+    So are called the trace that the jobs of one root begin, and the check-in of a job.
+    """
     try:
-        return uuid.UUID(root).hex
+        return uuid.UUID(job_id).hex
     except ValueError:
-        return hashlib.blake2b(root.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        return hashlib.blake2b(job_id.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def span_id_of(headers: Mapping[str, Any]) -> str:

@@ -17,8 +17,7 @@ from celery.exceptions import Ignore, Reject
 from celery.utils.serialization import get_pickled_exception
 
 from laneway.sentry.attach import attach
-from laneway.sentry.config import read_config
-from laneway.sentry.reporter import FLUSH
+from laneway.sentry.config import FLUSH, read_config
 from laneway.sentry.start import keep_quiet, reporter_for
 from laneway.worker.letters import LetterWriter, failure_of
 
