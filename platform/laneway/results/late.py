@@ -15,13 +15,14 @@ that jobs lose no time.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+
+from laneway.after_fork import start_afresh_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,10 +107,11 @@ class LateResults:
         self._longest = longest
         self._first_pause = first_pause
         self._gauge: Gauge | None = None
-        self._begin_anew()
+        self.start_afresh()
+        start_afresh_in_child(self)
 
-    def _begin_anew(self) -> None:
-        self._process = os.getpid()
+    def start_afresh(self) -> None:
+        """Hold nothing: what the parent of this process has to write, its thread writes."""
         #: Whether there is anything to look at: while not, storing a result costs nothing more.
         self.troubled = False
         self._news = threading.Condition()
@@ -137,10 +139,6 @@ class LateResults:
         """Whether the backend failed so lately that nobody but the thread need ask for it."""
         if not self.troubled:
             return False
-        if self._process != os.getpid():
-            # What the parent has to write, its thread writes.
-            self._begin_anew()
-            return False
         if self._away_until > time.monotonic():
             return True
         with self._news:
@@ -157,8 +155,6 @@ class LateResults:
 
     def failed(self, error: BaseException) -> None:
         """Note that something could not be stored."""
-        if self._process != os.getpid():
-            self._begin_anew()
         with self._news:
             self._note_failure(error)
 
@@ -171,8 +167,6 @@ class LateResults:
             write: what to write.
             wait: seconds for which it is not tried.
         """
-        if self._process != os.getpid():
-            self._begin_anew()
         now = time.monotonic()
         with self._news:
             self.troubled = True
@@ -191,7 +185,7 @@ class LateResults:
 
     def close(self, seconds: float) -> None:
         """Write what waits, for so many seconds; what is left then is lost."""
-        if self._process != os.getpid() or not self.troubled:
+        if not self.troubled:
             return
         with self._news:
             now = time.monotonic()

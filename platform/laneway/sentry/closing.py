@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from laneway.sentry.after_fork import start_afresh_in_child
+from laneway.after_fork import start_afresh_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

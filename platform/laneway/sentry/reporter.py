@@ -20,8 +20,8 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+from laneway.after_fork import start_afresh_in_child
 from laneway.sentry import scrub
-from laneway.sentry.after_fork import start_afresh_in_child
 from laneway.sentry.closing import Closer
 from laneway.sentry.config import FLUSH
 from laneway.sentry.event import Seen, closing_event, event_id_of, event_of, remembered

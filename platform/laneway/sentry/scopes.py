@@ -16,7 +16,7 @@ from sentry_sdk import scope as sdk_scope
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.utils import event_from_exception
 
-from laneway.sentry.after_fork import start_afresh_in_child
+from laneway.after_fork import start_afresh_in_child
 
 if TYPE_CHECKING:
     from laneway.sentry.scrub import Words

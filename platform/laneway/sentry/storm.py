@@ -36,7 +36,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from laneway.sentry.after_fork import start_afresh_in_child
+from laneway.after_fork import start_afresh_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

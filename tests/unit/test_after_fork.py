@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from laneway.sentry.after_fork import start_afresh_in_child
+from laneway.after_fork import start_afresh_in_child
 from support.forked import true_in_child
 
 
