@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,7 @@ def check() -> None:
 def plane(logs: Path | None = None) -> Iterator[Plane]:
     """Start a control plane for the block. About ten seconds, and 500 MB of memory.
 
-    `logs`: the folder of the logs; None is one beside the plane's own, which stays if the block
+    `logs`: an existing folder for the logs; None is a new one, which stays only if the block
     raises. Raises ClusterUnavailable if this machine cannot, StartFailed if a part does not start.
     """
     check()
@@ -150,13 +151,26 @@ def plane(logs: Path | None = None) -> Iterator[Plane]:
         folder = Path(tempfile.mkdtemp(prefix=reaper.FOLDER_PREFIX))
         reaper.write_owner(folder)
         ending.enter_context(_removed_in_the_end(folder))
-        if logs is None:
-            logs = Path(tempfile.mkdtemp(prefix="laneway-cluster-logs-"))
-        made = Plane(folder, logs)
+        made = Plane(folder, logs.absolute() if logs else ending.enter_context(_own_logs()))
         parts = Parts(made)
         ending.callback(parts.stop)
         parts.start()
         yield made
+
+
+@contextmanager
+def _own_logs() -> Iterator[Path]:
+    """A folder for logs that stays if the block fails: the error names what is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="laneway-logs-"))
+    failed = False
+    try:
+        yield folder
+    except Exception:
+        failed = True
+        raise
+    finally:
+        if not failed:
+            shutil.rmtree(folder)
 
 
 @contextmanager
