@@ -33,7 +33,7 @@ class Answers:
 def answers(plane: Plane, name: str) -> Iterator[Answers]:
     """Serve in a namespace called `name` for the block; `name` is its host name too."""
     address = plane.attach(name)
-    plane.hosts = {**plane.hosts, name: address}
+    plane.name_hosts(name, {name: address})
     said = Answers(url=f"http://{name}:{_PORT}")
     with plane.inside(name):
         server = ThreadingHTTPServer((address, _PORT), _handler(said))
@@ -45,7 +45,7 @@ def answers(plane: Plane, name: str) -> Iterator[Answers]:
         server.shutdown()
         server.server_close()
         thread.join()
-        plane.hosts = {host: where for host, where in plane.hosts.items() if host != name}
+        plane.name_hosts(name, {})
         plane.detach(name)
 
 

@@ -64,7 +64,7 @@ class Plane:
         """Make the namespace `name` in the plane's network and return its address in it.
 
         All attached namespaces reach each other and the control plane; nothing else.
-        `name`: 1 to 40 letters, digits, dots and dashes. Raises ValueError if it is taken.
+        `name`: 1 to 200 letters, digits, dots and dashes. Raises ValueError if it is taken.
         """
         return self._network.attach(name)
 
@@ -94,13 +94,20 @@ class Plane:
     def hosts(self) -> Mapping[str, str]:
         """Name to address, as every process of every attached namespace sees it.
 
-        Setting it rewrites the file that all of them share, so running processes see it too.
+        Setting it replaces what was set before, not what others gave by `name_hosts`.
         """
         return self._network.hosts
 
     @hosts.setter
     def hosts(self, names: Mapping[str, str]) -> None:
-        self._network.hosts = names
+        self._network.name_hosts("", names)
+
+    def name_hosts(self, owner: str, names: Mapping[str, str]) -> None:
+        """Let everybody see `names` instead of those that the same `owner` gave before.
+
+        The file that all attached namespaces share is rewritten, so running processes see it too.
+        """
+        self._network.name_hosts(owner, names)
 
     def kubeconfig_for(self, user: str, *groups: str) -> Path:
         """A KUBECONFIG with a client certificate of `user` in `groups`.
