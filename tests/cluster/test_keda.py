@@ -185,6 +185,66 @@ def test_an_unknown_number_keeps_the_replicas(scaled: Scaled) -> None:
     scaled.stays(4)
 
 
+#: What the chart renders: the platform's number; where it is unknown, half of the messages.
+_FORMULA: Final = "slots ?? (rabbit * 0.5)"
+_FALLBACK: Final = {"failureThreshold": 1, "replicas": 2, "behavior": "scalingModifiers"}
+
+
+def test_the_broker_stands_in_for_a_number_that_is_unknown(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula=_FORMULA, fallback=_FALLBACK)
+    scaled.reaches(4)
+    scaled.slots(None)
+    scaled.reaches(7)
+    scaled.messages(6)
+    scaled.reaches(3)
+    scaled.slots(5)
+    scaled.reaches(5)
+
+
+def test_a_broker_that_is_away_does_not_matter_while_the_number_is_known(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(None)
+    scaled.create(formula=_FORMULA, fallback=_FALLBACK)
+    scaled.reaches(4)
+    scaled.slots(6)
+    scaled.reaches(6)
+    scaled.slots(0)
+    scaled.reaches(1)
+
+
+def test_without_the_fallback_a_failed_trigger_stops_the_formula(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula=_FORMULA)
+    scaled.reaches(4)
+    scaled.slots(None)
+    eventually(lambda: scaled.hpa_condition("ScalingActive"), "False FailedGetExternalMetric")
+    scaled.stays(4)
+
+
+def test_when_neither_is_known_the_replicas_stay(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula=_FORMULA, fallback=_FALLBACK)
+    scaled.reaches(4)
+    scaled.messages(None)
+    scaled.slots(None)
+    eventually(lambda: scaled.hpa_condition("ScalingActive"), "False FailedGetExternalMetric")
+    scaled.stays(4)
+
+
+def test_a_formula_that_is_nil_is_the_fallbacks_replicas(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula="slots ?? (rabbit == nil ? nil : rabbit * 0.5)", fallback=_FALLBACK)
+    scaled.reaches(4)
+    scaled.messages(None)
+    scaled.slots(None)
+    scaled.reaches(2)
+
+
 def _deployment() -> dict[str, Any]:
     """Without `replicas`, as a chart renders it where something scales."""
     labels = {"app": "low"}
