@@ -83,7 +83,10 @@ def test_the_reaper_removes_the_folder_when_its_maker_is_gone(tmp_path: Path) ->
         assert folder.exists()
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert not folder.exists()
 
 
