@@ -72,7 +72,7 @@ class Cluster:
     async def token(self, namespace: str, account: str, asked: dict[str, Any]) -> bytes:
         return f"token of {account}".encode()
 
-    def play(self, story: Callable[[Cluster, Host], Any]) -> None:
+    def play(self, story: Callable[[Host], Any]) -> None:
         """Run a coroutine where pods can be reached."""
 
         async def all_of_it() -> None:
@@ -92,7 +92,7 @@ class Cluster:
                     again=0.1,
                 )
                 host.logs.mkdir()
-                await asyncio.wait_for(story(self, host), 60)
+                await asyncio.wait_for(story(host), 60)
 
         with network.inside(self.networks.netns):
             asyncio.run(all_of_it())
@@ -114,7 +114,9 @@ def cluster() -> Iterator[Cluster]:
 
 
 def spec(*containers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    named = [{"name": f"c{place}", "image": "python", **each} for place, each in enumerate(containers)]
+    named = [
+        {"name": f"c{place}", "image": "python", **each} for place, each in enumerate(containers)
+    ]
     return {
         "metadata": {
             "name": "pod-1", "namespace": "default", "uid": str(uuid.uuid4()),
@@ -138,7 +140,7 @@ async def running(document: dict[str, Any], host: Host) -> AsyncIterator[Pod]:
 
 async def until(is_so: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 (what is looked at tells nobody)
             await asyncio.sleep(0.02)
 
 
@@ -148,6 +150,10 @@ async def told(document: dict[str, Any], host: Host) -> tuple[Pod, str]:
     await pod.run()
     [first, *_] = pod.logs().values()
     return pod, first.read_text()
+
+
+def mounts() -> str:
+    return Path("/proc/mounts").read_text()
 
 
 def python(code: str, **more: Any) -> dict[str, Any]:
@@ -188,7 +194,7 @@ def test_a_pod_has_an_environment_and_ends_with_its_exit_code(cluster: Cluster) 
         "envFrom": [{"configMapRef": {"name": "conf"}, "prefix": "X_"}],
     }
 
-    async def story(_: Cluster, host: Host) -> None:
+    async def story(host: Host) -> None:
         pod, said = await told(spec(container), host)
         assert said.splitlines() == [
             "amqp://me:hush@rabbitmq node-a shop debug",
@@ -228,7 +234,7 @@ def test_a_container_may_do_no_more_than_it_says(cluster: Cluster) -> None:
         ],
     )
 
-    async def story(_: Cluster, host: Host) -> None:
+    async def story(host: Host) -> None:
         _, said = await told(document, host)
         nothing = "0000000000000000"
         assert said.splitlines() == [
@@ -248,12 +254,13 @@ def test_a_container_may_do_no_more_than_it_says(cluster: Cluster) -> None:
 def test_root_is_refused_where_it_says_so(cluster: Cluster) -> None:
     document = spec({"image": "rooted", "command": ["id"]}, securityContext={"runAsNonRoot": True})
 
-    async def story(_: Cluster, host: Host) -> None:
+    async def story(host: Host) -> None:
         async with running(document, host) as pod:
             await until(lambda: "waiting" in pod.container("c0").state)
             await until(
-                lambda: pod.container("c0").state["waiting"]["reason"]
-                == "CreateContainerConfigError"
+                lambda: (
+                    pod.container("c0").state["waiting"]["reason"] == "CreateContainerConfigError"
+                )
             )
 
     cluster.play(story)
@@ -271,7 +278,7 @@ def test_a_pod_waits_for_its_secret_and_sees_the_new_one(cluster: Cluster) -> No
     mount = {"name": "keys", "mountPath": "/keys"}
     volume = {"name": "keys", "secret": {"secretName": "login", "defaultMode": 0o440}}
 
-    async def story(_: Cluster, host: Host) -> None:
+    async def story(host: Host) -> None:
         document = spec(
             python(code, volumeMounts=[mount]), volumes=[volume], securityContext={"fsGroup": 55}
         )
@@ -296,13 +303,19 @@ def test_probes_decide_what_is_ready_and_what_starts_again(cluster: Cluster) -> 
             _SERVE,
             ports=[{"name": "web", "containerPort": 8080}],
             volumeMounts=[{"name": "state", "mountPath": "/state"}],
-            startupProbe={"httpGet": {"path": "/startup", "port": "web"}, **ask, "failureThreshold": 99},
+            startupProbe={
+                "httpGet": {"path": "/startup", "port": "web"},
+                **ask,
+                "failureThreshold": 99,
+            },
             readinessProbe={"httpGet": {"path": "/ready", "port": 8080}, **ask},
             livenessProbe={"httpGet": {"path": "/live", "port": "web"}, **ask},
         )
 
-        async def story(_: Cluster, host: Host) -> None:
-            async with running(spec(container, volumes=[volume], restartPolicy="Always"), host) as pod:
+        async def story(host: Host) -> None:
+            async with running(
+                spec(container, volumes=[volume], restartPolicy="Always"), host
+            ) as pod:
                 first = pod.container("c0")
                 await until(lambda: "running" in first.state)
                 await asyncio.sleep(0.5)
@@ -333,10 +346,12 @@ def test_other_probes_and_hooks(cluster: Cluster) -> None:
             volumeMounts=[{"name": "state", "mountPath": "/state"}],
             startupProbe={"tcpSocket": {"port": 8080}, **ask, "failureThreshold": 99},
             readinessProbe={"exec": {"command": ["grep", "-q", "200", "/state/x"]}, **ask},
-            lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "id -u; echo >&2 x; sleep 0.3"]}}},
+            lifecycle={
+                "preStop": {"exec": {"command": ["sh", "-c", "id -u; echo >&2 x; sleep 0.3"]}}
+            },
         )
 
-        async def story(_: Cluster, host: Host) -> None:
+        async def story(host: Host) -> None:
             pod = Pod(spec(container, volumes=[volume]), host)
             life = asyncio.create_task(pod.run())
             await until(lambda: pod.container("c0").ready)
@@ -365,7 +380,7 @@ def test_what_does_not_end_in_time_is_killed_with_its_children(cluster: Cluster)
         (cluster.folder / "out").chmod(0o777)
         volume["name"] = "out"
 
-        async def story(_: Cluster, host: Host) -> None:
+        async def story(host: Host) -> None:
             mount = {"name": "out", "mountPath": "/out"}
             pod = Pod(spec(python(code, volumeMounts=[mount]), volumes=[volume]), host)
             life = asyncio.create_task(pod.run())
@@ -406,9 +421,11 @@ def test_init_containers_come_first_and_a_sidecar_stays(cluster: Cluster) -> Non
         ]  # fmt: skip
         main = {"args": ["-c", write, "main"], **mount}
 
-        async def story(_: Cluster, host: Host) -> None:
+        async def story(host: Host) -> None:
             document = spec(main, initContainers=init, volumes=[volume], restartPolicy="OnFailure")
-            pod, _ = await told({**document, "spec": {**document["spec"], "terminationGracePeriodSeconds": 1}}, host)
+            pod, _ = await told(
+                {**document, "spec": {**document["spec"], "terminationGracePeriodSeconds": 1}}, host
+            )
             said = (cluster.folder / "d" / "log").read_text().split()
             assert [word for word in said if word != "side"] == ["try", "try", "two", "main"]
             assert "side" in said
@@ -418,8 +435,10 @@ def test_init_containers_come_first_and_a_sidecar_stays(cluster: Cluster) -> Non
 
 
 def test_a_container_that_ends_is_started_again_only_where_it_should(cluster: Cluster) -> None:
-    async def story(_: Cluster, host: Host) -> None:
-        async with running(spec(python("raise SystemExit(1)"), restartPolicy="Always"), host) as pod:
+    async def story(host: Host) -> None:
+        async with running(
+            spec(python("raise SystemExit(1)"), restartPolicy="Always"), host
+        ) as pod:
             await until(lambda: pod.container("c0").restarts >= 3)
             assert pod.status["phase"] == "Running"
         pod, _said = await told(spec(python(""), restartPolicy="OnFailure"), host)
@@ -429,18 +448,18 @@ def test_a_container_that_ends_is_started_again_only_where_it_should(cluster: Cl
 
 
 def test_nothing_of_a_pod_is_left(cluster: Cluster) -> None:
-    before = Path("/proc/mounts").read_text()
+    before = mounts()
     document = spec(
         python("import time; time.sleep(99)"),
         volumes=[{"name": "memory", "emptyDir": {"medium": "Memory"}}],
     )
 
-    async def story(_: Cluster, host: Host) -> None:
+    async def story(host: Host) -> None:
         async with running(document, host) as pod:
             await until(lambda: "running" in pod.container("c0").state)
-            assert Path("/proc/mounts").read_text() != before
+            assert mounts() != before
         assert not list(host.folder.iterdir())
 
     cluster.play(story)
-    assert Path("/proc/mounts").read_text() == before
+    assert mounts() == before
     assert reaper.namespaces(reaper.mark_of(cluster.folder)) == [cluster.networks.netns]

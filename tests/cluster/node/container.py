@@ -75,7 +75,7 @@ class Container:
         self._process: Process | None = None
         self._told = asyncio.Event()
         self._over = asyncio.Event()
-        self._grace: float = pod["spec"].get("terminationGracePeriodSeconds") or 30
+        self._grace: float = pod["spec"].get("terminationGracePeriodSeconds", 30)
         meta = pod["metadata"]
         self._stem = f"{meta['namespace']}_{meta['name']}_{self.name}"
 
@@ -214,7 +214,7 @@ class Container:
         )
 
     def _message_file(self) -> Path:
-        folder = self._host.folder / self._pod["metadata"]["uid"] / "containers" / self.name
+        folder: Path = self._host.folder / self._pod["metadata"]["uid"] / "containers" / self.name
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "message"
         file.write_bytes(b"")

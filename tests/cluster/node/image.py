@@ -71,9 +71,7 @@ def laneway_image(checkout: Path, scripts: Path, *, user: int = 65532) -> Image:
     environment = Path(sys.prefix).relative_to(checkout)
     python = f"{PLACE}/src/{environment}/bin/python"
     entry = scripts / "laneway"
-    entry.write_text(
-        f"#!{python} -P\nimport sys\nfrom laneway.cli import main\nsys.exit(main())\n"
-    )
+    entry.write_text(f"#!{python} -P\nimport sys\nfrom laneway.cli import main\nsys.exit(main())\n")
     entry.chmod(0o755)
     scripts.chmod(0o755)
     parts = ("platform", "tests", "benchmarks")

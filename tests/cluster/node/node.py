@@ -79,7 +79,7 @@ class Node:
         self._on_names = on_names
         self._attached: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread = threading.Thread()
         self._folder = Path()
 
     def __enter__(self) -> Self:
@@ -127,6 +127,7 @@ class Node:
                 },
             )
         self._send(orders)
+        self._thread = threading.Thread(target=self._serve, name=self.name, daemon=True)
         self._thread.start()
 
     def kill(self) -> None:

@@ -53,7 +53,7 @@ class Pod:
         self._why_not: CannotStart | None = None
         self._begun = now()
         self._told = asyncio.Event()
-        self._grace = _DEFAULT_GRACE
+        self._grace: float = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
         self._conditions: dict[str, Document] = {}
         self._tasks: list[asyncio.Task[int]] = []
 
@@ -235,8 +235,10 @@ class Pod:
         """
         spec = self.document["spec"]
         lines = ["127.0.0.1 localhost", f"{self._address} {spec.get('hostname') or self.name}"]
-        for alias in spec.get("hostAliases") or ():
-            lines.append(f"{alias['ip']} {' '.join(alias.get('hostnames', ()))}")
+        lines += [
+            f"{alias['ip']} {' '.join(alias.get('hostnames', ()))}"
+            for alias in spec.get("hostAliases") or ()
+        ]
         names = self._host.around.names(self.namespace)
         lines += [f"{address} {name}" for name, address in sorted(names.items())]
         content = ("\n".join(lines) + "\n").encode()

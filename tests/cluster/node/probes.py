@@ -112,7 +112,9 @@ class Prober:
             case {"httpGet": get}:
                 return await self._get(get, _port(get["port"], container), address, seconds)
             case {"tcpSocket": to}:
-                return await _connect(to.get("host") or address, _port(to["port"], container), seconds)
+                return await _connect(
+                    to.get("host") or address, _port(to["port"], container), seconds
+                )
             case {"exec": {"command": command}}:
                 code, output = await process.execute(command, seconds)
                 return None if code == 0 else f"exit code {code}: {output.strip()[-500:]}"
@@ -121,7 +123,9 @@ class Prober:
                 return None
         raise NotSupported(f"a probe or hook of {', '.join(action)}")
 
-    async def _get(self, get: dict[str, Any], port: int, address: str, seconds: float) -> str | None:
+    async def _get(
+        self, get: dict[str, Any], port: int, address: str, seconds: float
+    ) -> str | None:
         scheme = get.get("scheme", "HTTP").lower()
         url = f"{scheme}://{get.get('host') or address}:{port}{get.get('path') or '/'}"
         headers = {each["name"]: each["value"] for each in get.get("httpHeaders") or ()}

@@ -107,15 +107,19 @@ class Process:
         return helper.returncode, output[:_OUTPUT].decode(errors="replace")
 
     async def _find_first(self) -> None:
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
         for _ in range(_LOOKS):
             if self._outer.returncode is not None:
                 return
             with suppress(OSError):
-                if found := children.read_text().split():
-                    self._first = int(found[0])
+                if (found := _first_child(self._outer.pid)) is not None:
+                    self._first = found
                     return
             await asyncio.sleep(_LOOK)
+
+
+def _first_child(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
 
 
 async def _kill_family(helper: asyncio.subprocess.Process) -> None:

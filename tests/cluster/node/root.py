@@ -62,10 +62,7 @@ def enter(
         "mount -t tmpfs -o nosuid,mode=755 dev root/dev",
         "mkdir root/dev/shm",
         "mount -t tmpfs -o nosuid,nodev,mode=1777,size=64m shm root/dev/shm",
-        *(
-            f"touch root/dev/{name}; mount --bind /dev/{name} root/dev/{name}"
-            for name in _DEVICES
-        ),
+        *(f"touch root/dev/{name}; mount --bind /dev/{name} root/dev/{name}" for name in _DEVICES),
         "ln -s /proc/self/fd root/dev/fd",
         "ln -s /proc/self/fd/1 root/dev/stdout",
         "ln -s /proc/self/fd/2 root/dev/stderr",

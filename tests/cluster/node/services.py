@@ -74,9 +74,9 @@ class Services:
             name = (each["metadata"].get("labels") or {}).get(_OF)
             if name is None:
                 continue
-            asks_for_all = (
-                (self._services.get((space, name)) or {"spec": {}})["spec"]
-            ).get("publishNotReadyAddresses", False)
+            asks_for_all = ((self._services.get((space, name)) or {"spec": {}})["spec"]).get(
+                "publishNotReadyAddresses", False
+            )
             for endpoint in each.get("endpoints") or ():
                 is_ready = (endpoint.get("conditions") or {}).get("ready")
                 if is_ready is not False or asks_for_all:

@@ -99,7 +99,7 @@ class Volumes:
     def _place(self, volume: Document) -> Path:
         if path := (volume.get("hostPath") or {}).get("path"):
             return Path(path)
-        return self._folder / volume["name"]
+        return self._folder / str(volume["name"])
 
     def _make(self, volume: Document) -> None:
         place = self._place(volume)
@@ -184,8 +184,7 @@ class Volumes:
             file.write_bytes(content)
             if self._group is not None:
                 os.chown(file, -1, self._group)
-                mode |= 0o440
-            file.chmod(mode)
+            file.chmod(mode if self._group is None else mode | 0o440)
         draft, data = place / "..data_tmp", place / _DATA
         before = data.resolve() if data.is_symlink() else None
         draft.symlink_to(now.name)
@@ -209,7 +208,9 @@ def _files(
     if data is None:
         if optional:
             return {}
-        raise CannotStart("ContainerCreating", f'MountVolume.SetUp failed: {kind} "{name}" not found')
+        raise CannotStart(
+            "ContainerCreating", f'MountVolume.SetUp failed: {kind} "{name}" not found'
+        )
     items: list[dict[str, Any]] | None = source.get("items")
     if items is None:
         return {key: (value, mode) for key, value in data.items()}
