@@ -53,10 +53,9 @@ class Keda:
         certificates = self._write_certificates(addresses)
         self._install(addresses[_METRICS], certificates / "ca.crt")
         # The metrics server asks the operator by this name.
-        self._plane.hosts = {
-            **self._plane.hosts,
-            f"{_OPERATOR}.{NAMESPACE}.svc.cluster.local": addresses[_OPERATOR],
-        }
+        self._plane.name_hosts(
+            "keda", {f"{_OPERATOR}.{NAMESPACE}.svc.cluster.local": addresses[_OPERATOR]}
+        )
         account = f"system:serviceaccount:{NAMESPACE}:keda-operator"
         kubeconfig = self._plane.kubeconfig_for(
             account, "system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"

@@ -22,7 +22,7 @@ PLANE_ADDRESS: Final = "10.89.0.1"
 _PREFIX_LENGTH: Final = 16
 _HOSTS_A_BLOCK: Final = 250
 _BLOCKS: Final = 250
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
 _CLONE_NEWNET: Final = 0x40000000
 
 
@@ -35,7 +35,7 @@ class Network:
         self._resolver_file = folder / "resolv.conf"
         self._addresses: dict[str, str] = {}
         self._used = 0
-        self._own_hosts: dict[str, str] = {}
+        self._hosts: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         # No server is named: a name that is in no hosts file is unknown at once.
         self._resolver_file.write_text("# names come from the hosts file only\n")
@@ -51,7 +51,7 @@ class Network:
     def attach(self, name: str) -> str:
         """Add the namespace `name` to the bridge; its address. No address is given out twice."""
         if not _NAME.fullmatch(name):
-            raise ValueError(f"expected 1 to 40 letters, digits, dots and dashes, got: {name!r}")
+            raise ValueError(f"expected 1 to 200 letters, digits, dots and dashes, got: {name!r}")
         with self._lock:
             if name in self._addresses or name == "plane":
                 raise ValueError(f"expected a new name, got: {name!r}, which is attached already")
@@ -92,17 +92,20 @@ class Network:
     @property
     def hosts(self) -> Mapping[str, str]:
         """Name to address, as all namespaces see it."""
-        return dict(self._own_hosts)
+        with self._lock:
+            return {name: where for names in self._hosts.values() for name, where in names.items()}
 
-    @hosts.setter
-    def hosts(self, names: Mapping[str, str]) -> None:
-        self._own_hosts = dict(names)
-        self._write_hosts()
+    def name_hosts(self, owner: str, names: Mapping[str, str]) -> None:
+        """Let all namespaces see `names` instead of those that `owner` gave before."""
+        with self._lock:
+            self._hosts[owner] = dict(names)
+            self._write_hosts()
 
     def _write_hosts(self) -> None:
         kubernetes = "kubernetes kubernetes.default kubernetes.default.svc"
         lines = ["127.0.0.1 localhost", f"{PLANE_ADDRESS} {kubernetes}"]
-        lines += [f"{address} {name}" for name, address in self._own_hosts.items()]
+        for names in self._hosts.values():
+            lines += [f"{address} {name}" for name, address in names.items()]
         text = "".join(f"{line}\n" for line in lines).encode()
         # The file is mounted into running processes, so it is changed in place. One write, and
         # the cut after it, leave no moment at which a name that stays is missing.

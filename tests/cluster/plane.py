@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ class Plane:
         """Make the namespace `name` in the plane's network and return its address in it.
 
         All attached namespaces reach each other and the control plane; nothing else.
-        `name`: 1 to 40 letters, digits, dots and dashes. Raises ValueError if it is taken.
+        `name`: 1 to 200 letters, digits, dots and dashes. Raises ValueError if it is taken.
         """
         return self._network.attach(name)
 
@@ -93,13 +94,20 @@ class Plane:
     def hosts(self) -> Mapping[str, str]:
         """Name to address, as every process of every attached namespace sees it.
 
-        Setting it rewrites the file that all of them share, so running processes see it too.
+        Setting it replaces what was set before, not what others gave by `name_hosts`.
         """
         return self._network.hosts
 
     @hosts.setter
     def hosts(self, names: Mapping[str, str]) -> None:
-        self._network.hosts = names
+        self._network.name_hosts("", names)
+
+    def name_hosts(self, owner: str, names: Mapping[str, str]) -> None:
+        """Let everybody see `names` instead of those that the same `owner` gave before.
+
+        The file that all attached namespaces share is rewritten, so running processes see it too.
+        """
+        self._network.name_hosts(owner, names)
 
     def kubeconfig_for(self, user: str, *groups: str) -> Path:
         """A KUBECONFIG with a client certificate of `user` in `groups`.
@@ -141,7 +149,7 @@ def check() -> None:
 def plane(logs: Path | None = None) -> Iterator[Plane]:
     """Start a control plane for the block. About ten seconds, and 500 MB of memory.
 
-    `logs`: the folder of the logs; None is one beside the plane's own, which stays if the block
+    `logs`: an existing folder for the logs; None is a new one, which stays only if the block
     raises. Raises ClusterUnavailable if this machine cannot, StartFailed if a part does not start.
     """
     check()
@@ -150,13 +158,26 @@ def plane(logs: Path | None = None) -> Iterator[Plane]:
         folder = Path(tempfile.mkdtemp(prefix=reaper.FOLDER_PREFIX))
         reaper.write_owner(folder)
         ending.enter_context(_removed_in_the_end(folder))
-        if logs is None:
-            logs = Path(tempfile.mkdtemp(prefix="laneway-cluster-logs-"))
-        made = Plane(folder, logs)
+        made = Plane(folder, logs.absolute() if logs else ending.enter_context(_own_logs()))
         parts = Parts(made)
         ending.callback(parts.stop)
         parts.start()
         yield made
+
+
+@contextmanager
+def _own_logs() -> Iterator[Path]:
+    """A folder for logs that stays if the block fails: the error names what is in it."""
+    folder = Path(tempfile.mkdtemp(prefix="laneway-logs-"))
+    failed = False
+    try:
+        yield folder
+    except Exception:
+        failed = True
+        raise
+    finally:
+        if not failed:
+            shutil.rmtree(folder)
 
 
 @contextmanager

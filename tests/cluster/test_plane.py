@@ -157,6 +157,26 @@ def test_attached_namespaces_reach_the_server_by_name_and_nothing_else(plane: Pl
         plane.detach("reach")
 
 
+def test_names_are_seen_by_what_runs_already(plane: Plane) -> None:
+    plane.name_hosts("one", {"first.example": "10.89.9.1"})
+    address = plane.attach("names")
+    watch = "cat /etc/hosts; echo; read line; cat /etc/hosts"
+    with subprocess.Popen(
+        [*plane.command("names"), "sh", "-c", watch],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        before = "".join(iter(process.stdout.readline, "\n"))
+        plane.name_hosts("two", {"second.example": address})
+        plane.name_hosts("one", {})
+        after, _ = process.communicate("go on\n")
+    plane.name_hosts("two", {})
+    plane.detach("names")
+    assert ("10.89.9.1 first.example" in before, "second.example" in before) == (True, False)
+    assert ("first.example" in after, f"{address} second.example" in after) == (False, True)
+    assert plane.hosts == {}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_a_plane_whatever_ended_it(
     plane: Plane, tmp_path: Path, number: signal.Signals
