@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -239,9 +241,13 @@ async def main() -> None:
     async with Api(Path(orders["kubeconfig"])) as api, Prober() as prober:
         agent = asyncio.create_task(Agent(orders, api, maker, prober).run())
         listening = asyncio.create_task(maker.listen())
-        done, _ = await asyncio.wait({agent, listening}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait({agent, listening}, return_when=asyncio.FIRST_COMPLETED)
+        # A node does not end in good order: its pods end with it, and what was wrong is said now.
+        for task in (agent, listening):
+            if task.done() and (error := task.exception()) is not None:
+                traceback.print_exception(error)
+        sys.stderr.flush()
+        os._exit(1)
 
 
 if __name__ == "__main__":
