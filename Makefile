@@ -4,7 +4,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink bench chaos format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink bench chaos format lint types layers verify lock ci clean \
+	cluster-tools cluster-test
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,12 @@ chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job account
 	@PYTHONPATH=tests:benchmarks $(BIN)/python -P -m chaos \
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
+
+cluster-tools: $(STAMP)  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
+	@PYTHONPATH=tests $(BIN)/python -P -m cluster.build
+
+cluster-test: $(STAMP) cluster-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")
+	@$(BIN)/pytest tests/cluster $(CLUSTER)
 
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .
