@@ -32,7 +32,7 @@ NEWEST: Final = f"{VERSIONS[-1]}.0"
 RELEASE: Final = "laneway"
 NAMESPACE: Final = "jobs"
 
-type_of_values = Mapping[str, Any]
+Values = Mapping[str, Any]
 Manifest = dict[str, Any]
 
 
@@ -67,11 +67,9 @@ class Manifests(Sequence[Manifest]):
 
     def one(self, kind: str, name: str) -> Manifest:
         """The one of a kind with this name."""
-        found = [each for each in self.documents if each["kind"] == kind]
-        [one] = [each for each in found if each["metadata"]["name"] == name] or [None]
-        names = ", ".join(sorted(each["metadata"]["name"] for each in found))
-        assert one is not None, f"no {kind} {name}; there are: {names or 'none'}"
-        return one
+        found = {each["metadata"]["name"]: each for each in self.of(kind)}
+        assert name in found, f"no {kind} {name}; there are: {', '.join(sorted(found)) or 'none'}"
+        return found[name]
 
     def worker(self, queue: str, kind: str = "Deployment") -> Manifest:
         """The one of a kind that belongs to the worker of a queue."""
@@ -90,7 +88,7 @@ def _label(name: str) -> str:
 
 
 def render(
-    values: type_of_values | None = None,
+    values: Values | None = None,
     *,
     kube: str = NEWEST,
     capabilities: Sequence[str] = EVERYTHING,

@@ -31,8 +31,10 @@ def main() -> None:
         validators = (
             [("its definition", custom)]
             if custom is not None
-            else [(f"Kubernetes {version}", core(version, kind, manifest["apiVersion"]))
-                  for version in asked["versions"]]
+            else [
+                (f"Kubernetes {version}", core(version, kind, manifest["apiVersion"]))
+                for version in asked["versions"]
+            ]
         )
         name = f"{kind} {manifest['metadata']['name']}"
         for where, validator in validators:
@@ -94,7 +96,9 @@ def strict(schema: Any) -> Any:
     made = {}
     for key, value in schema.items():
         # Names of fields are no keywords: "type", "items" and the like may be among them.
-        made[key] = {k: strict(v) for k, v in value.items()} if key == "properties" else strict(value)
+        made[key] = (
+            {k: strict(v) for k, v in value.items()} if key == "properties" else strict(value)
+        )
     if schema.get("x-kubernetes-int-or-string"):
         made["type"] = ["integer", "string"]
         made.pop("anyOf", None)
