@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import platform
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -70,7 +71,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for tools in (KUBERNETES_TOOLS, CONTAINER_TOOLS, pinned()):
         monkeypatch.delenv(tools.variable, raising=False)
-    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     return tmp_path / "laneway"
 
 
@@ -149,7 +150,7 @@ def test_what_is_missing_is_said_with_the_command() -> None:
 
 
 def test_another_kind_of_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with pytest.raises(ToolNotInstalled, match=r"got: linux on aarch64; .* set LANEWAY_BOX"):
         install_tools(pinned())
 
