@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*## /{print $$1}' Makefile)
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup $(VENV)
@@ -30,7 +30,13 @@ bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the t
 chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
 	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
 
-test: $(STAMP) servers chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
+kubernetes-tools: $(STAMP)  ## install helm and kubectl in a folder of their own, for rendering and the tests
+	@$(BIN)/python -m laneway.local install-kubernetes-tools
+
+container-tools: $(STAMP)  ## install Docker Compose and hadolint likewise, for the tests
+	@$(BIN)/python -m laneway.local install-container-tools
+
+test: $(STAMP) servers kubernetes-tools container-tools chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)
 
 test-unit: $(STAMP)  ## the tests without servers (seconds)
