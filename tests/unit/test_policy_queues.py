@@ -43,7 +43,15 @@ def test_what_a_queue_is_when_nothing_is_said() -> None:
             "unknown_task_grace": 300.0,
         },
         "retry": {"first": 2.0, "longest": 600.0, "budget": 0.2},
-        "scaling": {"min": 1, "max": 10},
+        "scaling": {
+            "autoscaler": "none",
+            "min": 1,
+            "max": 10,
+            "utilisation": 0.7,
+            "drain": None,
+            "expected_runtime": 1.0,
+            "scale_in_after": 300.0,
+        },
     }
 
 
@@ -75,6 +83,9 @@ def test_the_bounds_of_numbers(section: str, key: str, lowest: int, highest: int
         ("worker", "time_limit", "100ms", "7d", "99ms", "8d"),
         ("worker", "inversion_budget", "0s", "10s", "-1s", "10001ms"),
         ("worker", "grace_period", "0s", "1d", "-1s", "25h"),
+        ("scaling", "drain", "1s", "7d", "0.9s", "8d"),
+        ("scaling", "expected_runtime", "1ms", "7d", "0.9ms", "8d"),
+        ("scaling", "scale_in_after", "0s", "1h", "-1s", "61m"),
     ],
 )
 def test_the_bounds_of_durations(
@@ -94,6 +105,17 @@ def test_the_bounds_of_durations(
 def test_a_summary_is_one_line(summary: object) -> None:
     with pytest.raises(ValidationError, match="expected a line that says whom the queue serves"):
         make_queue(summary=summary)
+
+
+@pytest.mark.parametrize(
+    ("service_level", "said", "seconds"),
+    [("1s", None, 15), ("15s", None, 15), ("15m", None, 900), ("15m", "1m", 60), ("1h", "1s", 1)],
+)
+def test_a_backlog_is_worked_off_within_the_service_level_but_not_before_a_worker_can_start(
+    service_level: str, said: str | None, seconds: float
+) -> None:
+    scaling = {} if said is None else {"drain": said}
+    assert make_queue(service_level=service_level, scaling=scaling).drain == seconds
 
 
 def test_a_queue_cannot_be_changed() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VirtualHost = Literal["jobs", "secure"]
 Pool = Literal["prefork", "direct", "threads", "gevent", "eventlet", "solo"]
+Autoscaler = Literal["none", "hpa", "keda"]
 
 #: What a queue may be called: a DNS label, so that it also names a Kubernetes object. No dots: a
 #: delayed job is bound by the end of its routing key, so ``a.high`` would also arrive on ``high``.
@@ -37,6 +38,10 @@ RESERVED_NAMES: Final[Mapping[str, str]] = {
 
 #: Seconds that RabbitMQ waits for an acknowledgement unless told otherwise.
 BROKER_CONSUMER_TIMEOUT: Final = 30 * 60.0
+
+#: Seconds in which a backlog is worked off at the soonest unless told otherwise: a new worker needs
+#: about as long to start, so to ask for more of them would come too late and only cost.
+SHORTEST_DRAIN: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +206,25 @@ class Retries(_Section):
 
 
 class Scaling(_Section):
-    """``[scaling]``: how many workers serve a queue."""
+    """``[scaling]``: how many workers serve a queue, and who decides it.
 
-    #: The fewest workers.
+    What the platform reckons with these: :mod:`laneway.scaling`.
+    """
+
+    #: Who starts and stops workers on Kubernetes: nobody (``kubectl scale``), the HPA, or KEDA.
+    autoscaler: Annotated[Autoscaler, _one_of(Autoscaler)] = "none"
+    #: The fewest workers; so many without an autoscaler.
     min: Annotated[int, _whole(1, 1000)] = 1
     #: The most workers.
     max: Annotated[int, _whole(1, 1000)] = 10
+    #: The share of the worker slots that the steady load may keep busy.
+    utilisation: Annotated[float, _number(0.1, 1)] = 0.7
+    #: Seconds within which a backlog is to be worked off; None: :attr:`Queue.drain`.
+    drain: Annotated[float | None, _duration("1s", "7d")] = None
+    #: Seconds that a job is taken to run until that is measured, and while nobody measures.
+    expected_runtime: Annotated[float, _duration("1ms", "7d")] = 1.0
+    #: Seconds that fewer workers must have been enough before any is stopped.
+    scale_in_after: Annotated[float, _duration("0s", "1h")] = 300.0
 
 
 class Queue(_Section):
@@ -244,3 +262,13 @@ class Queue(_Section):
         if self.broker.consumer_timeout is not None:
             return self.broker.consumer_timeout
         return max(BROKER_CONSUMER_TIMEOUT, 2 * (self.worker.time_limit or 0.0) + 60.0)
+
+    @property
+    def drain(self) -> float:
+        """Seconds within which a backlog is to be worked off.
+
+        The file's own value, else the service level, and at least :data:`SHORTEST_DRAIN`.
+        """
+        if self.scaling.drain is not None:
+            return self.scaling.drain
+        return max(SHORTEST_DRAIN, self.service_level)
