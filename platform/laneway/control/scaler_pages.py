@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def scaler_pages(scaler: Scaler) -> Mapping[str, Callable[[str], Page]]:
     """The pages by their path; what ends with a slash is followed by the name of a queue."""
     return {
+        "/scale": lambda _: _json(200, {"queues": [a.to_dict() for a in scaler.answers()]}),
         "/scale/": lambda queue: _scale(scaler, queue),
         "/explain/": lambda queue: _explain(scaler, queue),
         "/explain": lambda _: _text(200, "\n".join(map(explained, scaler.answers()))),
