@@ -13,20 +13,24 @@ import httpx
 import kombu
 import pytest
 
-from laneway.broker import broker_address
+from laneway.broker import BrokerAddress, broker_address
+from laneway.control.scaler_watch import ScalerWatch
 from laneway.local import start_rabbitmq
+from laneway.policy import load_policy
 from laneway.queue_control import pause_queue, resume_queue
+from laneway.scaling import Known, Pace, QueueLoad, Report
 from laneway.topology import REPORTS_EXCHANGE
+from support.brokers import elsewhere
 from support.proxy import Proxy
 from support.topology import apply_policy
-from support.workers import ControlProcess, WorkerProcess, environment, make_app
+from support.workers import POLICY, ControlProcess, WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from integration.conftest import TestBroker
     from laneway import Laneway
-    from laneway.broker import BrokerAddress
     from laneway.local import RunDirectory
 
 pytestmark = pytest.mark.integration
@@ -277,3 +281,71 @@ def test_a_pause_ends_while_the_brokers_alarm_is_on(run_directory: RunDirectory)
             time.sleep(5)
             resume_queue(address, app.policy, "low")
             worker.wait_for("resumed", timeout=10)
+
+
+def test_least_rights_are_enough(topology: BrokerAddress, broker: TestBroker) -> None:
+    """A worker may write to the exchange, a control process read what comes; neither more."""
+    assert broker.private
+    ctl, vhost = broker.private.ctl, topology.vhost("jobs")
+    for user, rights in {
+        "reporter": ("^$", r"^worker\.reports$", "^$"),
+        "listener": (r"^worker\.reports\..*$", r"^worker\.reports\..*$", r"^worker\.reports.*$"),
+        "looker": ("^$", "^$", "^$"),
+    }.items():
+        ctl("add_user", user, "secret")
+        ctl("set_permissions", "-p", vhost, user, *rights)
+    ctl("set_user_tags", "looker", "management")
+    try:
+        assert topology.management_url
+        looker = topology.management_url.rpartition("@")[2]
+        address = BrokerAddress(
+            urls=elsewhere(topology, user="listener", password="secret").urls,
+            management_url=f"http://looker:secret@{looker}",
+            vhost_prefix=topology.vhost_prefix,
+        )
+        policy = load_policy(POLICY)
+        stop = threading.Event()
+        pace = Pace(window=WINDOW, every=1)
+        loads = {name: QueueLoad(q, pace) for name, q in policy.vhost_queues("jobs").items()}
+        watch = ScalerWatch(address, "jobs", loads, lock=threading.Lock(), pace=pace, stop=stop)
+        thread = threading.Thread(target=watch.run)
+        thread.start()
+        try:
+            with kombu.Connection(
+                elsewhere(topology, user="reporter", password="secret").kombu_urls("jobs")
+            ) as connection:
+                channel: Any = connection.default_channel
+                channel.exchange_declare(REPORTS_EXCHANGE, "fanout", passive=True)
+                until = time.monotonic() + PATIENCE
+                while not isinstance(answer := loads["low"].answer(time.monotonic()), Known):
+                    assert time.monotonic() < until, answer
+                    message = channel.prepare_message(report("low").encode())
+                    channel.basic_publish(message, REPORTS_EXCHANGE, "")
+                    time.sleep(0.5)
+                assert answer.reporting == 1
+        finally:
+            stop.set()
+            thread.join(10)
+    finally:
+        for user in ("reporter", "listener", "looker"):
+            ctl("delete_user", user)
+
+
+def report(queue: str) -> Report:
+    return Report(
+        queue=queue,
+        worker=f"{queue}@test",
+        run="1",
+        up=1.0,
+        every=1.0,
+        concurrency=1,
+        consumers=0,
+        busy=1,
+        running_for=0.5,
+        ended=0,
+        runtime=0.0,
+        started=0,
+        wait=0.0,
+        waits=(),
+        leaving=False,
+    )
