@@ -53,7 +53,8 @@ def scaler(make_policy: MakePolicy, clock: Clock) -> Scaler:
     for second in range(30):
         clock.now = float(second)
         scaler._loads["known"].see(
-            Seen(ready=3, consumers=0, published=10 * second, settled=0, held=0), second
+            Seen(ready=3, consumers=0, paused=False, published=10 * second, settled=0, held=0),
+            second,
         )
     return scaler
 
@@ -144,7 +145,7 @@ def test_a_queue_that_was_never_used_is_not_one_of_which_nothing_is_known(
     counters = ReportedCounters(
         name="high", messages=messages, published=published, acknowledged=None
     )
-    look = seen((1, 2), counters, counted=counted)
+    look = seen((1, 2), counters, counted=counted, paused=False)
     assert (look.ready, look.consumers, look.published) == (1, 2, expected)
 
 
