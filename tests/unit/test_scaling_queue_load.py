@@ -213,7 +213,10 @@ def test_after_a_restart_of_the_broker_it_is_known_within_a_window() -> None:
     load = after(30)
     load.fail("the broker broke off")
     for second in range(45, 66):
-        load.hear(report("w0", up=second, busy=5, ended=10 * second, runtime=5.0 * second), second)
+        done = 10 * second
+        load.hear(
+            report("w0", up=second, busy=5, ended=done, runtime=done / 2, started=done), second
+        )
         load.see(seen(published=10 * (second - 45), consumers=1), second)
         if second == 47:
             assert "window" in unknown(load, second)
