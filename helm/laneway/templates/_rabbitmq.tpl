@@ -40,7 +40,6 @@ spec:
   tags:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  deletionPolicy: retain
   rabbitmqClusterReference:
     name: {{ $cluster }}
 {{- range $vhost, $right := $rights }}
@@ -54,7 +53,6 @@ spec:
     configure: {{ index $right 0 | quote }}
     write: {{ index $right 1 | quote }}
     read: {{ index $right 2 | quote }}
-  deletionPolicy: retain
   rabbitmqClusterReference:
     name: {{ $cluster }}
 {{- end }}
