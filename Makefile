@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools bench chaos format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools bench chaos format lint types layers render verify lock ci clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,10 +61,16 @@ types: $(STAMP)  ## mypy, strict
 layers: $(STAMP)  ## the import layers of docs/design/layers.md
 	@$(BIN)/lint-imports
 
+render: $(STAMP) kubernetes-tools  ## write chart values, manifests, Compose and supervisord files from queues/
+	@$(BIN)/laneway render
+
+verify: $(STAMP) kubernetes-tools  ## fail if one of them is not what queues/ say
+	@$(BIN)/laneway render --check
+
 lock: $(STAMP)  ## renew both lock files: the engine's and that of the benchmarks' peers
 	@scripts/lock $(BIN)
 
-ci: lint types layers test  ## everything that decides whether a change lands
+ci: lint types layers verify test  ## everything that decides whether a change lands
 
 clean:  ## remove what the targets above made
 	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
