@@ -4,10 +4,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink chart-tools bench chaos format lint types layers verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools chart-tools bench chaos format lint types layers render verify lock ci clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup $(VENV)
@@ -26,10 +26,16 @@ broker43: $(STAMP)  ## install RabbitMQ 4.3 in a folder of its own (root, about 
 bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the tests of Sentry (60 seconds, 200 MB)
 	@$(BIN)/python -m laneway.local install-bugsink
 
+kubernetes-tools: $(STAMP)  ## install helm and kubectl in a folder of their own, for rendering and the tests
+	@$(BIN)/python -m laneway.local install-kubernetes-tools
+
+container-tools: $(STAMP)  ## install Docker Compose and hadolint likewise, for the tests
+	@$(BIN)/python -m laneway.local install-container-tools
+
 chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
 	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
 
-test: $(STAMP) servers chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
+test: $(STAMP) servers kubernetes-tools container-tools chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)
 
 test-unit: $(STAMP)  ## the tests without servers (seconds)
@@ -58,10 +64,16 @@ types: $(STAMP)  ## mypy, strict
 layers: $(STAMP)  ## the import layers of docs/design/layers.md
 	@$(BIN)/lint-imports
 
+render: $(STAMP) kubernetes-tools  ## write chart values, manifests, Compose and supervisord files from queues/
+	@$(BIN)/laneway render
+
+verify: $(STAMP) kubernetes-tools  ## fail if one of them is not what queues/ say
+	@$(BIN)/laneway render --check
+
 lock: $(STAMP)  ## renew both lock files: the engine's and that of the benchmarks' peers
 	@scripts/lock $(BIN)
 
-ci: lint types layers test  ## everything that decides whether a change lands
+ci: lint types layers verify test  ## everything that decides whether a change lands
 
 clean:  ## remove what the targets above made
 	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
