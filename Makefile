@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools chart-tools bench chaos format lint types layers render verify lock ci clean
+.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools chart-tools chart-golden bench chaos format lint types layers render verify lock ci clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ container-tools: $(STAMP)  ## install Docker Compose and hadolint likewise, for 
 
 chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
 	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
+
+chart-golden: $(STAMP) kubernetes-tools  ## write the chart's reviewed output anew (tests/chart/golden): read the diff
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_golden
 
 test: $(STAMP) servers kubernetes-tools container-tools chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)
