@@ -13,6 +13,11 @@ def every_worker(**own: Any) -> dict[str, Any]:
     return {"workers": dict.fromkeys(QUEUES, own)}
 
 
+def told(queue: str, **own: Any) -> dict[str, Any]:
+    """Values that say something of one worker."""
+    return {"workers": {queue: own}}
+
+
 _FROM_PROMETHEUS = [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
 
 #: Name: what it sets.

@@ -43,6 +43,12 @@ def containers(one: Manifest) -> list[dict[str, Any]]:
     return [each for each in found if each["name"] in _OWN_CONTAINERS]
 
 
+def main_container(one: Manifest) -> dict[str, Any]:
+    """The one that runs jobs."""
+    [found] = [each for each in containers(one) if each["name"] == "worker"]
+    return found
+
+
 def with_pods(manifests: Manifests) -> list[Manifest]:
     """Whatever makes pods."""
     return [each for each in manifests if each["kind"] in _WITH_PODS]
