@@ -4,7 +4,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink kubernetes-tools container-tools bench chaos format lint types layers render verify lock ci clean
+# Every target with a ## comment is a command, none is a file.
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*## /{print $$1}' Makefile)
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +27,19 @@ broker43: $(STAMP)  ## install RabbitMQ 4.3 in a folder of its own (root, about 
 bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the tests of Sentry (60 seconds, 200 MB)
 	@$(BIN)/python -m laneway.local install-bugsink
 
+chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
+
+chart-golden: $(STAMP) kubernetes-tools  ## write the chart's reviewed output anew (tests/chart/golden): read the diff
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_golden
+
 kubernetes-tools: $(STAMP)  ## install helm and kubectl in a folder of their own, for rendering and the tests
 	@$(BIN)/python -m laneway.local install-kubernetes-tools
 
 container-tools: $(STAMP)  ## install Docker Compose and hadolint likewise, for the tests
 	@$(BIN)/python -m laneway.local install-container-tools
 
-test: $(STAMP) servers kubernetes-tools container-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
+test: $(STAMP) servers kubernetes-tools container-tools chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)
 
 test-unit: $(STAMP)  ## the tests without servers (seconds)
@@ -48,6 +55,12 @@ chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job account
 	@PYTHONPATH=tests:benchmarks $(BIN)/python -P -m chaos \
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
+
+cluster-tools: $(STAMP)  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
+	@PYTHONPATH=tests $(BIN)/python -P -m cluster.build
+
+cluster-test: $(STAMP) cluster-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")
+	@$(BIN)/pytest tests/cluster $(CLUSTER)
 
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .

@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz`` and ``/metrics`` on one port, for whoever runs long.
+"""``/livez``, ``/readyz``, ``/metrics`` and more on one port, for whoever runs long.
 
 ``/livez`` says whether loops turn, and never asks the broker: who waits for the broker is alive,
 and starting it again would help nobody. ``/readyz`` says whether it can do its work.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from laneway.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from http.server import BaseHTTPRequestHandler
 
     #: The problems, a line each; empty if there are none.
@@ -46,6 +48,16 @@ def address_of_health(text: str | None = None) -> tuple[str, int] | None:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent for a page."""
+
+    status: int
+    #: The content type.
+    kind: str
+    body: bytes
+
+
 class Probes:
     """Answers HTTP in threads of its own, from now on.
 
@@ -54,6 +66,8 @@ class Probes:
         alive: what stands still (``/livez``).
         ready: why it cannot do its work (``/readyz``).
         metrics: Prometheus text (``/metrics``).
+        pages: more pages by their path. One that ends with a slash answers for all below it, and
+            is told what follows; the others are told nothing (``""``).
 
     Raises:
         OSError: the port is taken.
@@ -66,11 +80,12 @@ class Probes:
         alive: Check,
         ready: Check,
         metrics: Callable[[], bytes],
+        pages: Mapping[str, Callable[[str], Answer]] | None = None,
     ) -> None:
         # Only here: a worker without an address, and the processes forked from it, need none of it.
         from http.server import ThreadingHTTPServer  # noqa: PLC0415 (see above)
 
-        self._server = ThreadingHTTPServer(address, _handler(alive, ready, metrics))
+        self._server = ThreadingHTTPServer(address, _handler(alive, ready, metrics, pages or {}))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         host, port = self._server.server_address[:2]
@@ -83,32 +98,49 @@ class Probes:
 
 
 def _handler(
-    alive: Check, ready: Check, metrics: Callable[[], bytes]
+    alive: Check,
+    ready: Check,
+    metrics: Callable[[], bytes],
+    more: Mapping[str, Callable[[str], Answer]],
 ) -> type[BaseHTTPRequestHandler]:
     from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 (see Probes)
 
-    def checked(check: Check) -> tuple[int, str, bytes]:
+    def checked(check: Check) -> Answer:
         problems = check()
         words = "\n".join(problems) if problems else "ok"
-        return (503 if problems else 200), "text/plain; charset=utf-8", f"{words}\n".encode()
+        return _text(503 if problems else 200, words)
 
-    pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
-        "/livez": lambda: checked(alive),
-        "/readyz": lambda: checked(ready),
-        "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", metrics()),
+    pages: dict[str, Callable[[str], Answer]] = {
+        "/livez": lambda _: checked(alive),
+        "/readyz": lambda _: checked(ready),
+        "/metrics": lambda _: Answer(
+            status=200, kind="text/plain; version=0.0.4; charset=utf-8", body=metrics()
+        ),
+        **more,
     }
+
+    def answer(path: str) -> Answer:
+        if (page := pages.get(path)) is not None and not path.endswith("/"):
+            return page("")
+        place, slash, rest = path.rpartition("/")
+        if rest and (page := pages.get(place + slash)) is not None:
+            return page(unquote(rest))
+        return _text(404, "not found")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0])
-            status, kind, body = page() if page else (404, "text/plain", b"not found\n")
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            found = answer(self.path.partition("?")[0])
+            self.send_response(found.status)
+            self.send_header("Content-Type", found.kind)
+            self.send_header("Content-Length", str(len(found.body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(found.body)
 
         def log_message(self, *_: Any) -> None:
             """Probes come every few seconds: nobody wants to read that."""
 
     return Handler
+
+
+def _text(status: int, words: str) -> Answer:
+    return Answer(status=status, kind="text/plain; charset=utf-8", body=f"{words}\n".encode())

@@ -19,6 +19,7 @@ import httpx
 
 from laneway.broker.reported import (
     ReportedBinding,
+    ReportedCounters,
     ReportedExchange,
     ReportedPolicy,
     ReportedQueue,
@@ -121,6 +122,11 @@ class Management:
             )
         return str(version)
 
+    def keeps_statistics(self) -> bool:
+        """Whether the broker counts what is published and acknowledged in each queue."""
+        overview = self.overview()
+        return overview.get("rates_mode") != "none" and not overview.get("disable_stats")
+
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes of the cluster with their alarms, as the broker writes them."""
         answer: list[dict[str, Any]] = self._get("nodes")
@@ -156,6 +162,11 @@ class Management:
         """One queue, or None if there is no such queue."""
         answer = self._get(_path("queues", vhost, name), missing_ok=True)
         return None if answer is None else ReportedQueue.read(answer)
+
+    def queue_counters(self, vhost: str) -> tuple[ReportedCounters, ...]:
+        """What every queue of a virtual host counts: a third of the work of :meth:`queues`."""
+        path = f"{_path('queues', vhost)}?columns={ReportedCounters.COLUMNS}"
+        return tuple(map(ReportedCounters.read, self._get(path)))
 
     def queue_entries(self, vhost: str) -> list[dict[str, Any]]:
         """Every queue of a virtual host, as the broker writes it: more than :meth:`queues`."""

@@ -7,7 +7,7 @@ has none yet. Unknown is None, never a number.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,34 @@ class ReportedQueue:
             publish_rate=(stats.get("publish_details") or {}).get("rate"),
             deliver_rate=(stats.get("deliver_get_details") or {}).get("rate"),
             published=stats.get("publish"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedCounters:
+    """What one queue counts, as far as the broker keeps statistics of it."""
+
+    name: str
+    #: Messages in the queue: waiting and with consumers.
+    messages: int | None
+    #: Messages that were ever published into it; not those that came when their delay ended. None
+    #: where there are none yet, and where nothing is counted.
+    published: int | None
+    #: Messages that consumers ever acknowledged; None as of ``published``.
+    acknowledged: int | None
+
+    #: What to ask for.
+    COLUMNS: ClassVar = "name,messages,message_stats.publish,message_stats.ack"
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> ReportedCounters:
+        """From one entry of ``/api/queues``."""
+        stats = values.get("message_stats") or {}
+        return cls(
+            name=values["name"],
+            messages=values.get("messages"),
+            published=stats.get("publish"),
+            acknowledged=stats.get("ack"),
         )
 
 

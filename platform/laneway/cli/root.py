@@ -39,6 +39,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "laneway.cli.render:render",
         "Write what other systems need to know of the policy.",
     ),
+    "scaling": (
+        "laneway.cli.scaling:scaling",
+        "Play what a scaling policy would have done with an arrival trace.",
+    ),
     "bench": (
         "laneway.cli.bench:bench",
         "Measure Laneway beside its peers, on a private RabbitMQ 4.3.",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from laneway.scaling import Known
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import Metric
 
     from laneway.control.process import Control
+    from laneway.scaling import Answer
 
 
 def exposition(control: Control) -> bytes:
@@ -36,7 +39,9 @@ class _Numbers:
         facts = CounterMetricFamily(
             "laneway_facts", "What happened to jobs, by kind.", labels=["queue", "kind"]
         )
-        for (queue, kind), number in sorted(control.counter.by_queue().items()):
+        # Zeros too: Prometheus sees a number rise only if it has seen it before.
+        letters = {(queue, "dead_lettered"): 0 for queue in control.app.policy.queues}
+        for (queue, kind), number in sorted((letters | control.counter.by_queue()).items()):
             facts.add_metric([queue, kind], number)
         yield facts
         working = GaugeMetricFamily(
@@ -79,3 +84,41 @@ class _Numbers:
             runs.add_metric([one.name, "done"], one.runs - one.failures)
             runs.add_metric([one.name, "failed"], one.failures)
         yield runs
+        if control.scaler is not None:
+            yield from _of_scaler(control.scaler.answers())
+
+
+def _of_scaler(answers: list[Answer]) -> Iterator[Metric]:
+    """What the scaler answers; a queue that it does not know has no numbers, but ``known`` 0."""
+    known = GaugeMetricFamily(
+        "laneway_scaler_known", "1 while the scaler knows what a queue needs.", labels=["queue"]
+    )
+    for answer in answers:
+        known.add_metric([answer.queue.name], float(isinstance(answer, Known)))
+    yield known
+    for name, (help_text, read) in _OF_A_QUEUE.items():
+        gauge = GaugeMetricFamily(f"laneway_{name}", help_text, labels=["queue"])
+        for answer in answers:
+            if isinstance(answer, Known):
+                gauge.add_metric([answer.queue.name], read(answer))
+        yield gauge
+
+
+_OF_A_QUEUE: Final[Mapping[str, tuple[str, Callable[[Known], float]]]] = {
+    "slots_needed": (
+        "Worker slots that the queue needs to keep its service level, before min and max.",
+        lambda known: known.slots,
+    ),
+    "workers_needed": ("The same in workers, within min and max.", lambda known: known.workers),
+    "arrivals_per_second": (
+        "Jobs that come into the queue, over the scaler's window.",
+        lambda known: known.load.arrivals,
+    ),
+    "mean_runtime_seconds": (
+        "How long a job runs in the mean, over the scaler's window.",
+        lambda known: known.load.runtime,
+    ),
+    "busy_slots": ("Jobs that run now, as workers report.", lambda known: known.load.busy),
+    "backlog_jobs": ("Jobs that could start now and wait.", lambda known: known.load.backlog),
+    "workers_reporting": ("Workers that report.", lambda known: known.reporting),
+}

@@ -1,4 +1,4 @@
-"""The control process: one keeper for each virtual host, and what is done periodically.
+"""The control process: a keeper for each virtual host, the scaler, and what is done periodically.
 
 Each part keeps only what it can find again on the broker, so any number of control processes may
 run, and each may be killed at any time.
@@ -20,10 +20,13 @@ from laneway.control.numbers import exposition
 from laneway.control.periodic import Periodic, run_all
 from laneway.control.renewal import renewal
 from laneway.control.results import Results
+from laneway.control.scaler import Scaler
+from laneway.control.scaler_pages import scaler_pages
 from laneway.errors import LanewayError
 from laneway.metrics import FactCounter
 from laneway.probes import TURN, Probes
 from laneway.queue_state import declared_counts
+from laneway.scaling import pace_of_environment
 from laneway.sentry.attach import check_in
 from laneway.sentry.config import read_config
 from laneway.sentry.start import reporter_for
@@ -90,6 +93,9 @@ class Control:
             )
             for vhost in vhosts
         ]
+        self._pace = pace_of_environment()
+        #: Answers how many workers are needed; None where nobody could ask it.
+        self.scaler: Scaler | None = None
         #: Messages that wait in the dead inboxes, by virtual host, as they were last seen.
         self.inbox: dict[str, int] = {}
         self.periodic = [
@@ -102,18 +108,24 @@ class Control:
         """Work until SIGTERM or Ctrl-C; a second one ends it at once.
 
         Args:
-            health: where ``/livez``, ``/readyz`` and ``/metrics`` are answered.
+            health: where ``/livez``, ``/readyz``, ``/metrics``, ``/scale`` and ``/explain`` are
+                answered. Without it there is no scaler: nobody could ask it.
 
         Raises:
             OSError: the port is taken.
         """
         self._obey_signals()
+        if health is not None:
+            self.scaler = Scaler(
+                self.app.address, self.app.policy, pace=self._pace, stop=self._stop
+            )
         probes = (
             Probes(
                 health,
                 alive=self.not_alive,
                 ready=self.not_ready,
                 metrics=lambda: exposition(self),
+                pages=scaler_pages(self.scaler) if self.scaler is not None else None,
             )
             if health is not None
             else None
@@ -127,6 +139,8 @@ class Control:
                 target=run_all, args=(self.periodic, self._stop), name="periodic", daemon=True
             )
         )
+        if self.scaler is not None:
+            threads += self.scaler.threads()
         for thread in threads:
             thread.start()
         self.app.facts.tell("control_ready", worker=self.name)
@@ -169,19 +183,26 @@ class Control:
     def not_alive(self) -> list[str]:
         """What stands still, a line each; empty if everything turns."""
         now = time.monotonic()
+        loops = [(f"the keeper of {keeper.vhost!r}", keeper.turned_at) for keeper in self.keepers]
+        if self.scaler is not None:
+            loops += [
+                (f"the scaler's watch of {watch.vhost!r}", watch.turned_at)
+                for watch in self.scaler.watches
+            ]
         return [
-            f"the keeper of {keeper.vhost!r} has not turned for {still:.0f} s"
-            for keeper in self.keepers
-            if (still := now - keeper.turned_at) > TURN
+            f"{name} has not turned for {still:.0f} s"
+            for name, turned_at in loops
+            if (still := now - turned_at) > TURN
         ]
 
     def not_ready(self) -> list[str]:
-        """Why no letters are made, a line each; empty if they are."""
-        return [
+        """Why no letters are made, or the scaler knows less than one that began earlier."""
+        keepers = [
             f"the keeper of {keeper.vhost!r}: {keeper.problem}"
             for keeper in self.keepers
             if keeper.problem is not None
         ]
+        return keepers + (self.scaler.not_ready() if self.scaler is not None else [])
 
     def _close_reporters(self) -> None:
         for reporter in self._reporters.values():

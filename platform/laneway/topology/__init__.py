@@ -9,6 +9,7 @@ from laneway.topology.desired import (
     JOBS_EXCHANGE,
     LETTER_RETENTION,
     LETTER_STREAM,
+    REPORTS_EXCHANGE,
     Topology,
     desired_topology,
     digest_exchange,
@@ -35,6 +36,7 @@ __all__ = [
     "JOBS_EXCHANGE",
     "LETTER_RETENTION",
     "LETTER_STREAM",
+    "REPORTS_EXCHANGE",
     "digest_exchange",
     "pause_mark",
 ]

@@ -6,6 +6,7 @@
     publish with a delay ──> celery_delayed_27..0 ──> celery_delayed_delivery ──> jobs
     expired, rejected, delivery limit ──> dead ──> dead.inbox      (fanout, quorum)
     a pause ──> laneway.paused.<queue>               (quorum; a message while it is paused)
+    the load of a worker ──> worker.reports          (fanout; each control process binds a queue)
     envelopes of dead letters ──> dead.letters; what was done with them ──> dead.audit   (streams)
 
 The streams are bound to nothing: they are written by the default exchange with their name as the
@@ -44,6 +45,9 @@ LETTER_STREAM: Final = "dead.letters"
 AUDIT_STREAM: Final = "dead.audit"
 #: How long dead letters are kept. By age only: a limit by size silently drops confirmed letters.
 LETTER_RETENTION: Final = "30D"
+
+#: What the workers report of their load, for whoever listens: control processes.
+REPORTS_EXCHANGE: Final = "worker.reports"
 
 _PAUSED: Final = "laneway.paused."
 _DIGEST_PREFIX: Final = "laneway.topology."
@@ -90,6 +94,7 @@ def desired_topology(policy: Policy, profile: Profile, vhost: VhostKind) -> Topo
         exchanges=(
             ExchangePart(name=JOBS_EXCHANGE, type="topic"),
             ExchangePart(name=DEAD_EXCHANGE, type="fanout"),
+            ExchangePart(name=REPORTS_EXCHANGE, type="fanout"),
         ),
         queues=(
             QueuePart(name=DEAD_INBOX, arguments=_QUORUM),

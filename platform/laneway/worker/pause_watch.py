@@ -1,4 +1,4 @@
-"""Obeying a paused queue."""
+"""Obeying a paused queue; the reports of load go over the same connection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from celery.utils.log import get_logger
 from celery.worker.consumer.tasks import Tasks
 
 from laneway.pause import PauseLook
+from laneway.worker.load import LoadReports
 
 if TYPE_CHECKING:
     from laneway.worker.consumer import JobConsumer
@@ -23,7 +24,8 @@ PAUSE_POLL: Final = 1.0
 class PauseWatch(bootsteps.StartStopStep):
     """Stops and starts consuming as ``laneway queues pause`` and ``resume`` say.
 
-    It looks on a connection of its own in a thread, so that a slow answer never holds up jobs.
+    It looks on a connection of its own in a thread, so that a slow answer never holds up jobs, and
+    a job that holds up the loop (in the solo pool) no report.
     """
 
     requires = (Tasks,)
@@ -31,6 +33,7 @@ class PauseWatch(bootsteps.StartStopStep):
     def __init__(self, c: JobConsumer, **kwargs: Any) -> None:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._reports = LoadReports(c)
         super().__init__(c, **kwargs)
 
     def start(self, c: JobConsumer) -> None:
@@ -52,10 +55,14 @@ class PauseWatch(bootsteps.StartStopStep):
         queue = c.controller.queue
         while not stop.is_set():
             try:
-                with c.app.connection_for_read() as connection:
+                with self._reports.connect() as connection:
                     look = PauseLook(connection, queue)
+                    self._reports.begin(connection)
+                    self._reports.look()
                     while not stop.wait(PAUSE_POLL):
                         self._obey(c, queue, paused=bool(look()))
+                        self._reports.look()
+                    self._reports.end()
             except Exception as error:  # noqa: BLE001 (a broker away is the consumer's business)
                 log.debug("pause watch: %r", error)
                 stop.wait(PAUSE_POLL)

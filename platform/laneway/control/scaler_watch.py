@@ -1,0 +1,208 @@
+"""What the scaler sees and hears of one virtual host: reports of workers, counters of the broker.
+
+::
+
+    workers ──> worker.reports ──> a queue of this process's own ──┐
+    what waits, who consumes                 (AMQP, exact)       ──┼──> the load of each queue
+    what was published and acknowledged      (management API)    ──┘
+
+Nothing is asked of Redis. Whatever fails makes the queues of the virtual host unknown, and is tried
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import amqp.exceptions
+
+from laneway.broker.connect import connection_to
+from laneway.broker.management import Management
+from laneway.errors import BrokerError, LanewayError, TopologyMissing
+from laneway.queue_state import declared_counts
+from laneway.scaling import Seen, read_report
+from laneway.topology import REPORTS_EXCHANGE
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from kombu.connection import Connection
+
+    from laneway.broker import BrokerAddress, VhostKind
+    from laneway.broker.reported import ReportedCounters
+    from laneway.scaling import Pace, QueueLoad
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two tries.
+PAUSE: Final = 2.0
+#: Seconds after which a problem that lasts is said again.
+SAY_AGAIN: Final = 60.0
+#: Seconds that the management interface may take.
+MANAGEMENT_TIMEOUT: Final = 5.0
+#: Reports that wait while this process is busy; older ones are of no use.
+_LONGEST_QUEUE: Final = 20_000
+#: Seconds without anything on the connection after which others get their turn.
+_TURN: Final = 0.5
+
+
+class ScalerWatch:
+    """Watches one virtual host.
+
+    Args:
+        address: where the broker is, and its management interface.
+        vhost: which virtual host.
+        loads: of the queues there; changed under the lock.
+        lock: held while a load is changed.
+        pace: how often to look.
+        stop: set by somebody else to end it.
+        clock: seconds, from any beginning, that never go back.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        vhost: VhostKind,
+        loads: Mapping[str, QueueLoad],
+        *,
+        lock: threading.Lock,
+        pace: Pace,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.vhost = vhost
+        self._address = address
+        self._loads = loads
+        self._lock = lock
+        self._pace = pace
+        self._stop = stop
+        self._clock = clock
+        self._said: tuple[str, float] = ("", 0.0)
+        #: When its loop last came round (``time.monotonic``).
+        self.turned_at = time.monotonic()
+
+    def run(self) -> None:
+        """Watch until told to stop."""
+        while not self._stop.is_set():
+            self.turned_at = time.monotonic()
+            try:
+                with connection_to(self._address, self.vhost) as connection:
+                    self._watch(connection)
+            except LanewayError as error:
+                self._fail(str(error))
+            except Exception as error:  # whatever it is, unknown is not 0
+                log.exception("the scaler's watch of %r failed", self.vhost)
+                self._fail(repr(error))
+            self._stop.wait(PAUSE)
+
+    def _watch(self, connection: Connection) -> None:
+        self._listen(connection)
+        due = self._clock()
+        with Management(self._address, timeout=MANAGEMENT_TIMEOUT) as management:
+            counted = management.keeps_statistics()
+            while not self._stop.is_set():
+                self.turned_at = time.monotonic()
+                if self._clock() >= due:
+                    due = self._clock() + self._pace.every
+                    self._look(connection, management, counted=counted)
+                with contextlib.suppress(TimeoutError):
+                    connection.drain_events(timeout=_TURN)
+                connection.heartbeat_check()
+
+    # -- what workers say ----------------------------------------------------------------------
+
+    def _listen(self, connection: Connection) -> None:
+        channel: Any = connection.channel()
+        name = f"{REPORTS_EXCHANGE}.{uuid4().hex[:12]}"
+        try:
+            channel.queue_declare(
+                name,
+                exclusive=True,
+                auto_delete=True,
+                durable=False,
+                arguments={
+                    "x-max-length": _LONGEST_QUEUE,
+                    "x-message-ttl": round(1000 * self._pace.stale),
+                },
+            )
+            channel.queue_bind(name, REPORTS_EXCHANGE, "")
+        except amqp.exceptions.NotFound:
+            raise TopologyMissing(
+                f"expected an exchange {REPORTS_EXCHANGE!r} in the virtual host "
+                f"{self._address.vhost(self.vhost)!r}, there is none: no worker can report its "
+                "load. Run 'laneway topology apply'."
+            ) from None
+        channel.basic_consume(name, no_ack=True, callback=self._on_report)
+
+    def _on_report(self, message: Any) -> None:
+        body = message.body
+        report = read_report(body.encode() if isinstance(body, str) else bytes(body))
+        # (A queue of another virtual host has no reports here.)
+        if report is not None and (load := self._loads.get(report.queue)) is not None:
+            with self._lock:
+                load.hear(report, self._clock())
+
+    # -- what the broker says ------------------------------------------------------------------
+
+    def _look(self, connection: Connection, management: Management, *, counted: bool) -> None:
+        vhost = self._address.vhost(self.vhost)
+        try:
+            found = {queue.name: queue for queue in management.queue_counters(vhost)}
+        except BrokerError as error:
+            # Who consumes and what waits is not enough: nobody knows what arrives.
+            self._fail(str(error))
+            return
+        for name, load in self._loads.items():
+            counts = declared_counts(connection, name)
+            counters = found.get(name)
+            with self._lock:
+                if counts is None or counters is None:
+                    load.fail(
+                        f"there is no queue {name!r} in the virtual host {vhost!r}: run 'laneway "
+                        "topology apply'"
+                    )
+                else:
+                    load.see(seen(counts, counters, counted=counted), self._clock())
+        self._well()
+
+    def _well(self) -> None:
+        if self._said[0]:
+            log.info("the scaler sees %r again", self.vhost)
+        self._said = ("", 0.0)
+
+    def _fail(self, problem: str) -> None:
+        with self._lock:
+            for load in self._loads.values():
+                load.fail(problem)
+        text, at = self._said
+        now = time.monotonic()
+        if problem != text or now - at >= SAY_AGAIN:
+            self._said = (problem, now)
+            log.warning("the scaler does not see %r: %s", self.vhost, problem)
+
+
+def seen(counts: tuple[int, int], counters: ReportedCounters, *, counted: bool) -> Seen:
+    """What one look says of a queue.
+
+    A queue without traffic has no statistics, and neither has one on a broker that keeps none: the
+    first has published 0, of the second nothing is known. The first says at least how many messages
+    it holds.
+
+    Args:
+        counts: waiting messages and consumers, as the queue itself says.
+        counters: of the statistics.
+        counted: whether the broker keeps statistics of traffic at all.
+    """
+    known = counted and counters.messages is not None
+    return Seen(
+        ready=counts[0],
+        consumers=counts[1],
+        published=counters.published or 0 if known else None,
+        settled=counters.acknowledged or 0 if known else None,
+        held=counters.messages,
+    )

@@ -1,0 +1,124 @@
+"""How many jobs a second come into a queue, out of counters that the broker now and then tells.
+
+The broker's numbers are as old as its statistics: they stand still for seconds, then jump. So a
+number is taken to be of the moment when it was first seen, and one that stands still to be as old
+as statistics get. A rate is what was counted between two such moments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+#: Seconds by which the broker's statistics may be late, as RabbitMQ comes.
+STATISTICS_AGE: Final = 5.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Of something that is counted."""
+
+    per_second: float
+    #: Seconds that it is the mean of.
+    covers: float
+
+
+class CounterWindow:
+    """A counter over the last seconds.
+
+    One that falls has begun anew, or a part of it is missing for a while: it is the sum of what the
+    nodes of a cluster counted. So neither the step in which it falls counts nor the one in which it
+    passes again what it was before.
+
+    Args:
+        window: seconds.
+        age: seconds by which the counter may be late.
+    """
+
+    def __init__(self, window: float, *, age: float = STATISTICS_AGE) -> None:
+        self._window = window
+        self._age = age
+        #: When the counter was so, what it was, and whether the step to there counts; the first may
+        #: be older than the window.
+        self._points: deque[tuple[float, float, bool]] = deque()
+        self._first: tuple[float, float] | None = None
+        self._peak: float | None = None
+
+    def add(self, at: float, count: float) -> None:
+        """What was seen.
+
+        Args:
+            at: seconds, from any beginning, that never go back.
+            count: what the counter says.
+        """
+        if not self._points:
+            self._begin(at, count)
+            return
+        when, before, _ = self._points[-1]
+        now = at if count != before else max(when, at - self._age)
+        if now > when:
+            self._points.append((now, count, self._is_whole(before, count)))
+        while len(self._points) > 1 and self._points[1][0] <= at - self._window:
+            self._points.popleft()
+
+    def _is_whole(self, before: float, count: float) -> bool:
+        """Whether it was counted on from ``before`` to ``count`` and nothing else."""
+        if count < before:
+            self._peak = max(before, self._peak or 0.0)
+            return False
+        if self._peak is not None and count >= self._peak:
+            self._peak = None
+            return False
+        return True
+
+    def _begin(self, at: float, count: float) -> None:
+        # How old the first number is nobody knows, unless it changes or stands still for long.
+        if self._first is None:
+            self._first = at, count
+            return
+        since, before = self._first
+        if count != before:
+            self._points.append((at, count, False))
+        elif at - since >= self._age:
+            self._points.append((at - self._age, count, False))
+
+    def forget(self) -> None:
+        """Begin anew: what comes next is of another counter."""
+        self._points.clear()
+        self._first = self._peak = None
+
+    def rate(self) -> Rate | None:
+        """The rate over the window, or what of it was seen; None if that is nothing."""
+        counted = covers = 0.0
+        for (began, before, _), (ended, after, whole) in pairwise(self._points):
+            if whole:
+                counted += after - before
+                covers += ended - began
+        return Rate(per_second=counted / covers, covers=covers) if covers else None
+
+
+class GaugeWindow:
+    """A number that rises and falls, over the last seconds.
+
+    Args:
+        window: seconds.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._points: deque[tuple[float, float]] = deque()
+
+    def add(self, at: float, value: float) -> None:
+        """What was seen, and when."""
+        self._points.append((at, value))
+        while len(self._points) > 1 and self._points[1][0] <= at - self._window:
+            self._points.popleft()
+
+    def growth(self) -> float:
+        """By how much it grew a second; 0 where only one number was seen."""
+        if len(self._points) < 2:
+            return 0.0
+        (began, before), (ended, after) = self._points[0], self._points[-1]
+        return (after - before) / (ended - began) if ended > began else 0.0

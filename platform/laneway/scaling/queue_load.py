@@ -1,0 +1,189 @@
+"""Everything that is known of the load of one queue, and the answer that follows from it.
+
+Pure: what was seen comes in with its time, and nothing here asks anybody. The rule of all of it:
+what is not known is said to be unknown. An autoscaler that reads 0 where nobody knows would stop
+the workers of a queue at the very moment when something is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from laneway.scaling.answer import Answer, Known, Unknown
+from laneway.scaling.arrivals import CounterWindow, GaugeWindow, Rate
+from laneway.scaling.fleet import Fleet, Runtime
+from laneway.scaling.need import Load, slots_needed
+from laneway.types import format_duration
+
+if TYPE_CHECKING:
+    from laneway.policy.queues import Queue
+    from laneway.scaling.pace import Pace
+    from laneway.scaling.report import Report
+
+#: The share of the window that must have been seen.
+COVERED: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the broker said of a queue in one look; None is "it does not say"."""
+
+    #: Jobs that wait, and could start now: those whose delay has not ended wait elsewhere.
+    ready: int
+    #: Consumers: one for each worker, or process of a direct pool, that takes jobs.
+    consumers: int
+    #: Jobs that were ever published into it, by the broker's statistics.
+    published: int | None
+    #: Jobs that were ever acknowledged, by the same.
+    settled: int | None
+    #: Jobs that are in it, waiting or with workers, by the same.
+    held: int | None
+
+
+class QueueLoad:
+    """The load of one queue.
+
+    Args:
+        queue: of the policy.
+        pace: how far back it looks.
+    """
+
+    def __init__(self, queue: Queue, pace: Pace) -> None:
+        self.queue = queue
+        self.fleet = Fleet(pace)
+        self._pace = pace
+        self._published = CounterWindow(pace.window)
+        self._settled = CounterWindow(pace.window)
+        self._held = GaugeWindow(pace.window)
+        self._seen: Seen | None = None
+        self._seen_at = 0.0
+        self._counted_at: float | None = None
+        self._silent_since: float | None = None
+        self._problem: str | None = None
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    def hear(self, report: Report, now: float) -> None:
+        """A worker of the queue has reported."""
+        self.fleet.hear(report, now)
+
+    def see(self, seen: Seen, now: float) -> None:
+        """The broker was looked at."""
+        self._seen, self._seen_at, self._problem = seen, now, None
+        if seen.published is not None:
+            self._published.add(now, seen.published)
+            self._counted_at = now
+        if seen.settled is not None and seen.held is not None:
+            self._settled.add(now, seen.settled)
+            self._held.add(now, seen.held)
+        taking = sum(report.consumers for report in self.fleet.present(now))
+        if seen.consumers <= taking:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+
+    def fail(self, problem: str) -> None:
+        """The broker could not be looked at.
+
+        Args:
+            problem: why, and what to do.
+        """
+        self._problem = problem
+
+    # -- what follows --------------------------------------------------------------------------
+
+    def answer(self, now: float) -> Answer:
+        """How many slots the queue needs now, or why nobody can know."""
+        rate = self._arrivals()
+        seen = self._seen
+        if (why := self._why_unknown(seen, now)) is not None:
+            return Unknown(queue=self.queue, reason=why)
+        if seen is None:
+            return Unknown(queue=self.queue, reason="the broker was not looked at yet", soon=True)
+        if rate is None or rate.covers < COVERED * self._pace.window:
+            covered = f"{rate.covers if rate else 0:.0f}s"
+            window = format_duration(self._pace.window)
+            why = (
+                f"{covered} of the window of {window} were seen since this process began or the "
+                "broker came back; it takes half of it"
+            )
+            return Unknown(queue=self.queue, reason=why, soon=True)
+        present = self.fleet.present(now)
+        busy, notes = self._busy(seen, present, now)
+        runtime = self.fleet.runtime(now)
+        load = Load(
+            arrivals=rate.per_second,
+            runtime=runtime.seconds if runtime else self.queue.scaling.expected_runtime,
+            busy=busy,
+            backlog=seen.ready,
+        )
+        return Known(
+            queue=self.queue,
+            load=load,
+            need=slots_needed(self.queue, load),
+            runtime_from=_words(runtime, self.queue, self._pace),
+            reporting=len(present),
+            slots_there=sum(report.concurrency for report in present),
+            notes=notes,
+            waits=self.fleet.waits(now),
+            covers=min(rate.covers, self._pace.window),
+        )
+
+    def _arrivals(self) -> Rate | None:
+        """What was published, or what must have come for so many to have gone and to be there.
+
+        A job whose delay has ended (a retry, a countdown) is published by nobody: only the second
+        way sees it. It cannot see what was purged.
+        """
+        published, settled = self._published.rate(), self._settled.rate()
+        if published is None or settled is None:
+            return published
+        flow = settled.per_second + self._held.growth()
+        return Rate(per_second=max(published.per_second, flow), covers=published.covers)
+
+    def _why_unknown(self, seen: Seen | None, now: float) -> str | None:
+        """What is missing besides time."""
+        if self._problem is not None or seen is None:
+            return self._problem
+        if (age := now - self._seen_at) > self._pace.stale:
+            return f"the broker was last looked at {age:.0f} s ago"
+        if self._counted_at is None or now - self._counted_at > self._pace.stale:
+            return (
+                "the broker does not say how many jobs were published into the queue (does it keep "
+                "statistics? Look at management.rates_mode and "
+                "management_agent.disable_metrics_collector of its configuration)"
+            )
+        if seen.consumers and not self.fleet.present(now):
+            return (
+                f"no worker reports, and the broker has {seen.consumers} consumers of the "
+                "queue: are these workers older than the exchange worker.reports, or may they not "
+                "write to it? Their log says so at their start"
+            )
+        return None
+
+    def _busy(self, seen: Seen, present: list[Report], now: float) -> tuple[float, tuple[str, ...]]:
+        busy = float(sum(report.busy for report in present))
+        taking = sum(report.consumers for report in present)
+        if not present and seen.ready:
+            return busy, ("no worker takes jobs",)
+        silent = seen.consumers - taking
+        lasts = self._silent_since is not None and now - self._silent_since > self._pace.stale
+        if silent > 0 and lasts and taking:
+            words = f"{silent} of {seen.consumers} consumers do not report: taken to be as busy"
+            return busy * seen.consumers / taking, (words,)
+        return busy, ()
+
+
+def _words(runtime: Runtime | None, queue: Queue, pace: Pace) -> str:
+    if runtime is None:
+        expected = format_duration(queue.scaling.expected_runtime)
+        return f"nobody has run a job yet, so expected_runtime = {expected} of its file is taken"
+    jobs = f"{runtime.jobs} job{'' if runtime.jobs == 1 else 's'}"
+    match runtime.of:
+        case "window":
+            return f"runtime of {jobs} that ended in the last {format_duration(pace.window)}"
+        case "start":
+            return f"runtime of the {jobs} that ended since the workers began"
+        case "running":
+            return f"runtime of the {jobs} that run now and are longer than those before"

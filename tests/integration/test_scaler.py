@@ -1,0 +1,279 @@
+"""The scaler: how many slots a queue needs, and that nobody gets a number where nobody knows."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import kombu
+import pytest
+
+from laneway.broker import broker_address
+from laneway.local import start_rabbitmq
+from laneway.queue_control import pause_queue, resume_queue
+from laneway.topology import REPORTS_EXCHANGE
+from support.proxy import Proxy
+from support.topology import apply_policy
+from support.workers import ControlProcess, WorkerProcess, environment, make_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from laneway import Laneway
+    from laneway.broker import BrokerAddress
+    from laneway.local import RunDirectory
+
+pytestmark = pytest.mark.integration
+
+WINDOW = 12.0
+PATIENCE = 60.0
+#: Of the tests' policy.
+UTILISATION = 0.7
+
+
+class Scaler(ControlProcess):
+    """A control process, and what it answers."""
+
+    def __init__(self, address: BrokerAddress, **more: str) -> None:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = int(one.getsockname()[1])
+        super().__init__(fast(address, **more), "--health", str(self.port))
+
+    def ask(self, page: str) -> httpx.Response:
+        url = f"http://127.0.0.1:{self.port}{page}"
+        return httpx.get(url, timeout=10, trust_env=False)
+
+    def scale(self, queue: str) -> dict[str, Any]:
+        """The answer where there is one; its reason where there is none."""
+        answer = self.ask(f"/scale/{queue}")
+        said: dict[str, Any] = answer.json()
+        assert answer.status_code == (200 if said["known"] else 503), answer.text
+        assert ("slots" in said) == said["known"]
+        return said
+
+    def becomes(self, queue: str, *, known: bool = True, within: float = PATIENCE) -> Any:
+        until = time.monotonic() + within
+        while (said := self.scale(queue))["known"] is not known:
+            assert time.monotonic() < until, said
+            time.sleep(0.2)
+        return said
+
+    def shows(self, queue: str, within: float = PATIENCE, **parts: Any) -> Any:
+        """Wait until the answer says all of this."""
+        until = time.monotonic() + within
+        while True:
+            said = self.scale(queue)
+            if all(said.get(name) == value for name, value in parts.items()):
+                return said
+            assert time.monotonic() < until, said
+            time.sleep(0.2)
+
+
+def fast(address: BrokerAddress, **more: str) -> dict[str, str]:
+    """A platform whose windows are seconds."""
+    pace = {"LANEWAY_SCALING_WINDOW": f"{WINDOW:.0f}s", "LANEWAY_SCALING_EVERY": "1s"}
+    return {**environment(address, "disabled://"), **pace, **more}
+
+
+@contextmanager
+def steady(app: Laneway, queue: str, *, per_second: float, seconds: float) -> Iterator[None]:
+    """Publish jobs of so many seconds at a steady pace."""
+    stop = threading.Event()
+
+    def publish() -> None:
+        began, sent = time.monotonic(), 0
+        while not stop.is_set():
+            while sent < (time.monotonic() - began) * per_second:
+                app.send_task("plain.sleep", [seconds], queue=queue)
+                sent += 1
+            stop.wait(0.5 / per_second)
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+def test_a_known_load_on_workers_of_two_pools_as_two_processes_see_it(
+    topology: BrokerAddress,
+) -> None:
+    app = make_app(topology)
+    env = fast(topology)
+    with ExitStack() as stack:
+        for pool in ("prefork", "threads"):
+            options = ("--pool", pool, "--concurrency", "3")
+            stack.enter_context(WorkerProcess("low", env, *options))
+        stack.enter_context(steady(app, "low", per_second=12, seconds=0.2))
+        one = stack.enter_context(Scaler(topology))
+        other = stack.enter_context(Scaler(topology))
+        assert "window" in one.scale("low")["reason"] or "yet" in one.scale("low")["reason"]
+        assert "the scaler does not know 'low' yet" in one.ask("/readyz").text
+        one.becomes("low", within=2 * WINDOW)
+        other.becomes("low", within=2 * WINDOW)
+        time.sleep(WINDOW)
+        expected = 12 * 0.2 / UTILISATION
+        for _ in range(5):
+            answers = [one.scale("low"), other.scale("low")]
+            for said in answers:
+                assert said["slots"] == pytest.approx(expected, rel=0.15), said
+                assert said["workers_reporting"] == 2, said
+                assert said["runtime_seconds"] == pytest.approx(0.2, rel=0.1), said
+                assert said["workers"] == 2, said
+            assert answers[0]["slots"] == pytest.approx(answers[1]["slots"], rel=0.1), answers
+            time.sleep(1)
+        assert one.ask("/readyz").text == "ok\n"
+        text = one.ask("/explain/low").text
+        assert text.startswith("low: "), text
+        assert "slots of 2 workers that report" in text
+        assert {line.split(":")[0] for line in one.ask("/explain").text.splitlines()} >= {
+            *("high", "default", "low", "secure")
+        }
+        metrics = one.ask("/metrics").text
+        for name in ("slots_needed", "arrivals_per_second", "mean_runtime_seconds"):
+            assert f'laneway_{name}{{queue="low"}}' in metrics
+        assert 'laneway_scaler_known{queue="low"} 1.0' in metrics
+        wrong = one.ask("/scale/lwo")
+        assert (wrong.status_code, wrong.json()["known"]) == (404, False)
+        assert "did you mean 'low'" in wrong.text.lower()
+
+
+def test_jobs_whose_delay_ended_arrive_though_nobody_published_them(
+    topology: BrokerAddress,
+) -> None:
+    """The broker's counter of publishes knows nothing of them."""
+    app = make_app(topology)
+    with Scaler(topology) as scaler:
+        scaler.becomes("low")
+        assert scaler.scale("low")["arrivals_per_second"] == 0
+        for _ in range(40):
+            app.send_task("plain.sleep", [0], queue="low", countdown=1)
+        said = scaler.shows("low", backlog=40)
+        assert said["arrivals_per_second"] == pytest.approx(40 / WINDOW, rel=0.3)
+
+
+def test_a_backlog_without_workers_is_the_expected_runtime(topology: BrokerAddress) -> None:
+    app = make_app(topology)
+    with Scaler(topology) as scaler:
+        for _ in range(30):
+            app.send_task("plain.sleep", [0.1], queue="high")
+        scaler.becomes("high")
+        said = scaler.shows("high", backlog=30)
+        assert (said["runtime_seconds"], said["workers_reporting"], said["busy"]) == (1, 0, 0)
+        assert said["slots"] >= 30 * 1 / 15
+        assert "expected_runtime = 1s of its file is taken" in said["reason"]
+        assert "no worker takes jobs" in said["reason"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct", "threads", "solo"])
+def test_a_worker_in_the_middle_of_a_long_job_still_reports(
+    topology: BrokerAddress, tmp_path: Path, pool: str
+) -> None:
+    app = make_app(topology)
+    end = tmp_path / "end"
+    options = ("--pool", pool, "--concurrency", "1")
+    with Scaler(topology) as scaler, WorkerProcess("low", fast(topology), *options) as worker:
+        app.send_task("plain.hold", [str(end)], queue="low")
+        worker.wait_for("started")
+        scaler.becomes("low")
+        # For longer than what a worker said once is believed.
+        until = time.monotonic() + 8
+        while time.monotonic() < until:
+            assert scaler.shows("low", busy=1, workers_reporting=1)["slots"] >= 1
+            time.sleep(0.5)
+        assert scaler.scale("low")["runtime_seconds"] > 5
+        end.touch()
+        scaler.shows("low", busy=0)
+        worker.stop()
+        # It has said that it takes no jobs any more, and is not waited for.
+        scaler.shows("low", within=2, workers_reporting=0)
+
+
+def test_without_the_management_interface_nothing_is_known(topology: BrokerAddress) -> None:
+    assert topology.management_url
+    url = urlsplit(topology.management_url)
+    assert url.port
+    with Proxy("127.0.0.1", url.port) as proxy:
+        place = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{proxy.port}")
+        with Scaler(topology, LANEWAY_MANAGEMENT_URL=urlunsplit(place)) as scaler:
+            scaler.becomes("low")
+            proxy.refuse()
+            said = scaler.becomes("low", known=False)
+            assert "the management interface at" in said["reason"]
+            assert 'laneway_scaler_known{queue="low"} 0.0' in scaler.ask("/metrics").text
+            assert 'laneway_slots_needed{queue="low"}' not in scaler.ask("/metrics").text
+            assert scaler.ask("/readyz").text == "ok\n"
+            proxy.accept()
+            scaler.becomes("low", within=WINDOW)
+
+
+def test_a_broker_that_dies_is_unknown_and_known_again_within_a_window(
+    run_directory: RunDirectory,
+) -> None:
+    with start_rabbitmq(run_directory, series="4.3") as server:
+        address = broker_address(server.url, server.management_url, vhost_prefix="", env={})
+        apply_policy(address)
+        app = make_app(address)
+        with Scaler(address) as scaler, WorkerProcess("low", fast(address)):
+            scaler.becomes("low")
+            server.end(crash=True)
+            scaler.becomes("low", known=False, within=5)
+            for _ in range(20):
+                assert not scaler.scale("low")["known"]
+                time.sleep(0.1)
+            server.begin()
+            answered = time.monotonic()
+            app.send_task("plain.sleep", [0], queue="low")
+            said = scaler.becomes("low", within=WINDOW + 15)
+            print(f"known {time.monotonic() - answered:.1f} s after the broker was back")
+            assert said["slots"] < 5
+
+
+def test_workers_go_on_where_nobody_can_hear_them(topology: BrokerAddress, tmp_path: Path) -> None:
+    app = make_app(topology)
+    with kombu.Connection(topology.kombu_urls("jobs")) as connection:
+        channel: Any = connection.default_channel
+        with Scaler(topology) as scaler, WorkerProcess("low", fast(topology)) as worker:
+            scaler.becomes("low")
+            channel.exchange_delete(REPORTS_EXCHANGE)
+            said = scaler.becomes("low", known=False)
+            assert "no worker reports" in said["reason"]
+            app.send_task("plain.add", [1, 2], queue="low")
+            worker.wait_for("succeeded")
+            said_it = [line for line in worker.lines if "is not reported to the scaler" in line]
+            assert len(said_it) == 1, worker.tail()
+            # One that starts without it says what to do, and the scaler too.
+            with (
+                Scaler(topology) as later,
+                WorkerProcess("low", fast(topology)) as another,
+            ):
+                assert "laneway topology apply" in "".join(another.lines)
+                reason = later.becomes("low", known=False)["reason"]
+                assert "laneway topology apply" in reason or "yet" in reason
+            apply_policy(topology)
+
+
+def test_a_pause_ends_while_the_brokers_alarm_is_on(run_directory: RunDirectory) -> None:
+    """Reports are publishes, and the broker stops to read what publishes during an alarm."""
+    with start_rabbitmq(run_directory, series="4.3") as server:
+        address = broker_address(server.url, server.management_url, vhost_prefix="", env={})
+        apply_policy(address)
+        app = make_app(address)
+        with WorkerProcess("low", fast(address)) as worker:
+            app.send_task("plain.add", [1, 2], queue="low")
+            worker.wait_for("succeeded")
+            pause_queue(address, app.policy, "low")
+            worker.wait_for("paused")
+            server.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+            time.sleep(5)
+            resume_queue(address, app.policy, "low")
+            worker.wait_for("resumed", timeout=10)
