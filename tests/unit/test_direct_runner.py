@@ -51,7 +51,7 @@ class Backend:
 def app() -> Iterator[Laneway]:
     app = Laneway("runner", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
     app.conf.task_track_started = False
-    ran = app.ran = []  # type: ignore[attr-defined]
+    ran = app.ran = []
 
     @app.task(name="plain.work", bind=True, shared=False, max_retries=3)
     def work(self: Any, retries: bool) -> None:
@@ -92,7 +92,7 @@ def test_a_result_that_cannot_be_stored_is_a_letter_and_not_the_end_of_the_proce
     assert ran.failure is not None
     assert ran.failure.error_type is not None
     assert ran.failure.error_type.endswith("Away")
-    assert app.ran == ["j1"]  # type: ignore[attr-defined]
+    assert app.ran == ["j1"]
     [failed] = [fact for fact in facts if fact.kind == "failed"]
     assert (failed.task_id, failed.priority, failed.reason) == ("j1", 7, "no such table")
 
