@@ -39,7 +39,9 @@ http.server.ThreadingHTTPServer(('0.0.0.0', 8080), Handler).serve_forever()
 def two(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Node]]:
     python = Image(entrypoint=(sys.executable,), user=65532, group=65532)
     logs = tmp_path_factory.mktemp("nodes")
-    with nodes(plane, {"node-a": "one", "node-b": "two"}, images={"python": python}, logs=logs) as made:
+    with nodes(
+        plane, {"node-a": "one", "node-b": "two"}, images={"python": python}, logs=logs
+    ) as made:
         yield made
 
 
@@ -110,14 +112,18 @@ def test_a_deployment_rolls_and_its_service_answers(
     plane: Plane, two: Mapping[str, Node], namespace: str
 ) -> None:
     apply(plane, namespace, deployment(), service())
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     places = {pod["spec"]["nodeName"] for pod in pods(plane, namespace)}
     assert places == {"node-a", "node-b"}
     eventually(lambda: f"web.{namespace}.svc" in plane.hosts, True)
     eventually(lambda: ask(plane, namespace).startswith("v1 web-"), True)
     assert ask(plane, namespace, "/other").startswith("v1 web-")
     apply(plane, namespace, deployment(version="v2"))
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     eventually(lambda: ask(plane, namespace).startswith("v2 web-"), True)
     plane.kubectl("-n", namespace, "scale", "deployment/web", "--replicas=0")
     eventually(lambda: pods(plane, namespace), [])
@@ -155,14 +161,18 @@ def test_a_job_completes(plane: Plane, two: Mapping[str, Node], namespace: str) 
     )
     patch = json.dumps({"stringData": {"a": "right"}})
     plane.kubectl("-n", namespace, "patch", "secret", "keys", "-p", patch)
-    plane.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s", seconds=70
+    )
 
 
 def test_pods_of_a_killed_node_are_replaced(
     plane: Plane, two: Mapping[str, Node], namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     apply(plane, namespace, deployment(replicas=3), service())
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     two["node-b"].kill()
     with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
         [dead] = [p for p in pods(plane, namespace) if p["spec"]["nodeName"] == "node-b"][:1]
@@ -170,7 +180,9 @@ def test_pods_of_a_killed_node_are_replaced(
 
         with plane.inside():
             http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3).connect()
-    plane.kubectl("wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70
+    )
     eventually(
         lambda: sum(
             pod["spec"]["nodeName"] == "node-a"
