@@ -1,6 +1,7 @@
 """The chart on a real API server: what it accepts, what KEDA makes of it, what an upgrade touches.
 
-No node runs the pods. The control process and the broker's management API are a server of the tests.
+No node runs the pods. The control process and the broker's management API are servers of
+the tests.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Release:
         """``helm install`` or ``upgrade``, with what is the same for both."""
         return self._plane.helm("-n", self.namespace, verb, "lw", str(CHART), *options)
 
+    def uninstall(self) -> None:
+        """``helm uninstall``, if it is installed, until all is gone."""
+        self._plane.helm("-n", self.namespace, "uninstall", "lw", "--ignore-not-found", "--wait")
+
     def kubectl(self, *arguments: str) -> str:
         """In the release's namespace."""
         return self._plane.kubectl("-n", self.namespace, *arguments)
@@ -90,7 +95,7 @@ def release(plane: Plane, keda: Keda, namespace: str) -> Iterator[Release]:
     plane.kubectl("label", "namespace", namespace, level)
     made = Release(plane, namespace)
     yield made
-    plane.helm("-n", namespace, "uninstall", "lw", "--ignore-not-found", "--wait")
+    made.uninstall()
 
 
 def _autoscaling(kind: str) -> list[str]:
@@ -100,8 +105,8 @@ def _autoscaling(kind: str) -> list[str]:
 @pytest.mark.parametrize("kind", ["none", "hpa", "keda"])
 def test_every_object_is_accepted_and_every_pod_admitted(release: Release, kind: str) -> None:
     release.install(*_autoscaling(kind))
-    eventually(lambda: sorted(release.deployments("{.status.unavailableReplicas}")), sorted(QUEUES))
-    eventually(lambda: all(release.deployments("{.status.replicas}").values()), True, seconds=30)
+    assert set(release.deployments("{.metadata.name}")) == set(QUEUES)
+    eventually(lambda: all(release.deployments("{.status.replicas}").values()), True)
     eventually(
         lambda: release.kubectl("get", "jobs", "-o", "jsonpath={.items[*].status.active}"), "1"
     )
@@ -110,7 +115,7 @@ def test_every_object_is_accepted_and_every_pod_admitted(release: Release, kind:
     before = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
     before |= {f"secret/{n}" for n in (*_SECRETS, "laneway-scaler-jobs", "laneway-scaler-secure")}
     release.kubectl("delete", "events", "--all")
-    release._plane.helm("-n", release.namespace, "uninstall", "lw", "--wait")
+    release.uninstall()
     kinds = "all,cm,secrets,sa,pdb,netpol,hpa,scaledobjects,triggerauthentications,roles"
     eventually(lambda: set(release.kubectl("get", kinds, "-o", "name").split()), before)
 
