@@ -4,10 +4,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-broker43 broker43 servers bugsink bench chaos format lint types layers verify lock ci clean
+# Every target with a ## comment is a command, none is a file.
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*## /{print $$1}' Makefile)
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock pyproject.toml scripts/setup
 	@PYTHON="$(PYTHON)" scripts/setup $(VENV)
@@ -26,7 +27,19 @@ broker43: $(STAMP)  ## install RabbitMQ 4.3 in a folder of its own (root, about 
 bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the tests of Sentry (60 seconds, 200 MB)
 	@$(BIN)/python -m laneway.local install-bugsink
 
-test: $(STAMP) servers  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
+chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
+
+chart-golden: $(STAMP) kubernetes-tools  ## write the chart's reviewed output anew (tests/chart/golden): read the diff
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_golden
+
+kubernetes-tools: $(STAMP)  ## install helm and kubectl in a folder of their own, for rendering and the tests
+	@$(BIN)/python -m laneway.local install-kubernetes-tools
+
+container-tools: $(STAMP)  ## install Docker Compose and hadolint likewise, for the tests
+	@$(BIN)/python -m laneway.local install-container-tools
+
+test: $(STAMP) servers kubernetes-tools container-tools chart-tools  ## all tests, on RabbitMQ of the system and, where installed, on 4.3
 	@$(BIN)/python scripts/test $(BIN)
 
 test-unit: $(STAMP)  ## the tests without servers (seconds)
@@ -43,6 +56,12 @@ chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job account
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
 
+cluster-tools: $(STAMP) kubernetes-tools  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
+	@PYTHONPATH=tests $(BIN)/python -P -m cluster.build
+
+cluster-test: $(STAMP) kubernetes-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")
+	@$(BIN)/pytest tests/cluster $(CLUSTER)
+
 format: $(STAMP)  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix-only -q .
 
@@ -55,10 +74,16 @@ types: $(STAMP)  ## mypy, strict
 layers: $(STAMP)  ## the import layers of docs/design/layers.md
 	@$(BIN)/lint-imports
 
+render: $(STAMP) kubernetes-tools  ## write chart values, manifests, Compose and supervisord files from queues/
+	@$(BIN)/laneway render
+
+verify: $(STAMP) kubernetes-tools  ## fail if one of them is not what queues/ say
+	@$(BIN)/laneway render --check
+
 lock: $(STAMP)  ## renew both lock files: the engine's and that of the benchmarks' peers
 	@scripts/lock $(BIN)
 
-ci: lint types layers test  ## everything that decides whether a change lands
+ci: lint types layers verify test  ## everything that decides whether a change lands
 
 clean:  ## remove what the targets above made
 	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

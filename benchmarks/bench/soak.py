@@ -20,7 +20,7 @@ from bench.machine import pss
 from bench.progress import Progress
 from bench.setup import Setup, draw
 from bench.soak_result import Look, Soak
-from bench.systems import SYSTEMS, named
+from bench.systems import one_laneway
 from laneway.local import RunDirectory, start_rabbitmq
 
 if TYPE_CHECKING:
@@ -61,17 +61,14 @@ def run(*, minutes: float, system: str, folder: Path, console: Console) -> int:
         ValueError: no such system, or more than one.
         LanewayError: the private broker cannot be had.
     """
-    found = [each for each in named((system,)) if each.pool is not None]
-    if len(found) != 1:
-        keys = ", ".join(each.key for each in SYSTEMS if each.pool is not None)
-        raise ValueError(f"--soak: expected one --system of {keys}, got: {system!r}")
+    laneway = one_laneway(system, option="--soak")
     say = Progress(console).say
     with ExitStack() as stack:
         home = stack.enter_context(RunDirectory.create(report=say))
         ledgers = Path(stack.enter_context(ledger_folder(home.path)))
         broker = stack.enter_context(start_rabbitmq(home, series="4.3", report=say))
         about = about_this(home.path) | {"rabbitmq": broker.version}
-        stage = Setup(home, broker, ledgers).stage(found[0])
+        stage = Setup(home, broker, ledgers).stage(laneway)
         brought = soak(stage, minutes=minutes, about=about, say=say)
     folder.mkdir(parents=True, exist_ok=True)
     brought.write(folder / "soak.json")

@@ -146,6 +146,11 @@ class Stage:
         """A raw publisher to the system's virtual host."""
         return RawPublisher(**self._where())
 
+    def spoil(self, queue: str) -> None:
+        """Publish one message that is no job."""
+        with self._channel() as channel:
+            channel.basic_publish(amqp.Message("no job"), exchange="", routing_key=queue)
+
     def ready(self, queue: str) -> int:
         """Messages that wait in a queue."""
         with self._channel() as channel:

@@ -147,5 +147,22 @@ def named(keys: tuple[str, ...]) -> tuple[System, ...]:
     return tuple(s for s in SYSTEMS if not keys or any(_fits(key, s) for key in keys))
 
 
+def one_laneway(key: str, *, option: str) -> System:
+    """The one Laneway of this name, for what measures nothing else.
+
+    Args:
+        key: ``laneway-direct``, ``laneway-prefork``.
+        option: which option asks, for the error.
+
+    Raises:
+        ValueError: none has the name, or more than one.
+    """
+    found = [system for system in named((key,)) if system.pool is not None]
+    if len(found) != 1:
+        keys = ", ".join(system.key for system in SYSTEMS if system.pool is not None)
+        raise ValueError(f"{option}: expected one --system of {keys}, got: {key!r}")
+    return found[0]
+
+
 def _fits(key: str, system: System) -> bool:
     return system.key == key or system.key.startswith(f"{key}-")

@@ -71,6 +71,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "worker_enable_soft_shutdown_on_idle": True,
     "broker_pool_acquire_timeout": 10.0,
     "broker_heartbeat": 30,
+    # No limit. Celery's workers end after a hundred tries: in the 50th minute without a broker.
+    "broker_connection_max_retries": None,
     "timezone": "UTC",
     "result_extended": False,
     # Seconds. Celery waits for a Redis that is not there for two minutes, with the job unfinished.

@@ -48,6 +48,22 @@ def test_a_quick_run_accounts_for_every_job(home: Path, tmp_path: Path) -> None:
     assert "run 1 work    Laneway, prefork" in answer.err
 
 
+def test_what_sentry_costs_is_measured_in_turns(home: Path, tmp_path: Path) -> None:
+    answer = bench(home, tmp_path, "--sentry")
+    assert answer.status == 0, answer.out + answer.err
+
+    (pair,) = json.loads((tmp_path / "sentry.json").read_text())["pairs"]
+    for drain in pair.values():
+        assert drain["account"]["started"] == drain["account"]["published"] > 100
+        assert min(drain["rate"], drain["cpu"], drain["memory"]) > 0
+    assert pair["on"]["envelopes"] > 0
+    assert pair["off"]["envelopes"] == 0
+    # The SDK is loaded only where it is to send something.
+    assert pair["on"]["memory"] > pair["off"]["memory"] + 5
+    assert "Throughput: " in answer.out
+    assert "pair 1 of 1: " in answer.err
+
+
 def test_an_unknown_system_is_a_wrong_command_line(bare: Cli) -> None:
     answer = bare("bench", "--system", "celry")
     assert answer.status == 2

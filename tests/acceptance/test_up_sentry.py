@@ -40,7 +40,7 @@ def test_an_issue_in_a_browser(
         pytest.skip("Bugsink is not installed: make bugsink shows its licence and installs it")
     chromium = find_chromium()
     if chromium is None:
-        pytest.skip("no chromium in PATH (Debian: apt-get install chromium)")
+        pytest.skip("no chromium in PATH (on Debian: apt-get install chromium-headless-shell)")
     pictures: Path | None = request.config.getoption("--pictures")
     shop = ("--app", "shop.app:app", "--app-dir", str(ROOT / "examples"), "--queue", "default")
     running = up(*shop, "--sentry", LANEWAY_POLICY=str(ROOT), LANEWAY_RELEASE="shop@2.7.1")

@@ -12,7 +12,8 @@ from laneway.broker import BrokerAddress
 from laneway.broker.management import Management
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from laneway import Laneway
     from laneway.broker.address import VhostKind
@@ -47,9 +48,16 @@ def elsewhere(address: BrokerAddress, **changes: object) -> BrokerAddress:
     )
 
 
-@contextmanager
-def room_for(address: BrokerAddress, queue: str, messages: int) -> Iterator[None]:
+def room_for(address: BrokerAddress, queue: str, messages: int) -> AbstractContextManager[None]:
     """Let a queue hold only so many messages for a while."""
+    return changed_policy(address, queue, {"max-length": messages})
+
+
+@contextmanager
+def changed_policy(
+    address: BrokerAddress, queue: str, changes: Mapping[str, Any]
+) -> Iterator[None]:
+    """Change a queue's policy on the broker for a while, whatever its file says."""
     vhost = address.vhost("jobs")
     with Management(address) as management:
         [before] = [p for p in management.policies(vhost) if p.name == f"laneway.{queue}"]
@@ -64,7 +72,7 @@ def room_for(address: BrokerAddress, queue: str, messages: int) -> Iterator[None
                 apply_to=before.apply_to,
             )
 
-        put({**before.definition, "max-length": messages})
+        put({**before.definition, **changes})
         try:
             yield
         finally:

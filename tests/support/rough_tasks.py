@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import signals
@@ -58,6 +59,24 @@ def eat() -> None:
     eaten = []
     while True:
         eaten.append(bytearray(64 * 1024 * 1024))
+
+
+@task(name="rough.swell", default_retry_delay=1)
+def swell(folder: str) -> int:
+    """Takes memory and waits to be killed for it; says where, and runs through the second time.
+
+    ``folder/pid`` holds the process that the first run is in.
+    """
+    file = Path(folder, "pid")
+    if file.exists():
+        return os.getpid()
+    taken = bytearray(64 * 1024 * 1024)
+    taken[::4096] = b"x" * len(taken[::4096])
+    written = file.with_suffix(".new")
+    written.write_text(str(os.getpid()))
+    written.replace(file)
+    time.sleep(60)
+    return len(taken)
 
 
 @task(name="rough.fork")

@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text()
 ENGINE = ROOT / "platform" / "laneway"
 # Not for people: they are how the platform talks to its own processes and tests.
-INTERNAL = {"LANEWAY_RUN", "LANEWAY_BROKER43_ROOT", "LANEWAY_BUGSINK_ROOT"}
+INTERNAL = {
+    "LANEWAY_RUN",
+    "LANEWAY_BROKER43_ROOT",
+    "LANEWAY_BUGSINK_ROOT",
+    "LANEWAY_CONTAINER_TOOLS",
+    "LANEWAY_KUBERNETES_TOOLS",
+}
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

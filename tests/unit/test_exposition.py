@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
+from laneway.facts import FactKind
 from laneway.worker.exposition import exposition
 from laneway.worker.tally import Tallies
 
@@ -15,3 +16,11 @@ def test_results_that_wait_in_all_processes_are_one_number() -> None:
     worker: Any = SimpleNamespace(queue="low", tallies=tallies, concurrency=2, pool=None)
     worker.state = SimpleNamespace(active_requests=set())
     assert 'laneway_results_waiting{queue="low"} 7.0' in exposition(worker).decode()
+
+
+def test_what_never_happened_is_a_zero() -> None:
+    """Prometheus sees a number rise only if it has seen it before; the first would be missed."""
+    worker: Any = SimpleNamespace(queue="low", tallies=Tallies(2), concurrency=2, pool=None)
+    shown = exposition(worker).decode()
+    for kind in get_args(FactKind):
+        assert f'laneway_facts_total{{kind="{kind}",queue="low"}} 0.0' in shown

@@ -15,8 +15,8 @@ from celery.app.task import Context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laneway.worker import gate
-from laneway.worker.gate import HandBack, Limits, Quarantine, Run, examine
+from laneway.worker.gate import HandBack, Limits, Quarantine, Run, Verdict, examine
+from laneway.worker.gate import headers as known_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ SIGNATURE: dict[str, Any] = {
 _MISSING = object()
 
 
-def look(body: bytes = BODY, limits: Limits | None = None, /, **changes: Any) -> gate.Verdict:
+def look(body: bytes = BODY, limits: Limits | None = None, /, **changes: Any) -> Verdict:
     changed = {**HEADERS, **changes}
     headers = {name: value for name, value in changed.items() if value is not _MISSING}
     return examine(PROPERTIES, headers, body, tasks=TASKS, limits=limits or Limits())
@@ -177,7 +177,7 @@ def test_a_header_without_a_name_in_words() -> None:
 
 
 def test_no_attribute_of_a_request_can_be_taken() -> None:
-    allowed = {"taskset", "utc"} | gate._TYPES.keys()
+    allowed = {"taskset", "utc"} | known_headers._TYPES.keys()
     for name in set(dir(Context)) - allowed:
         assert isinstance(look(**{name: "x"}), Quarantine), name
 

@@ -42,12 +42,17 @@ _BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
     help="Instead: one Laneway for so long at 70 % of its most; is memory flat, is a job lost?",
 )
 @click.option(
+    "--sentry",
+    is_flag=True,
+    help="Instead: what Sentry costs: no-ops of one Laneway with it and without, in turns.",
+)
+@click.option(
     "--results",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where JSON, report and plots go.  [default: benchmarks/results]",
 )
-def bench(mode: str | None, soak: float | None, **options: Any) -> int:
+def bench(mode: str | None, soak: float | None, sentry: bool, **options: Any) -> int:
     """Measure Laneway beside its peers, on a private RabbitMQ 4.3.
 
     Takes up to 45 minutes, and installs the peers into .venv-bench first. Status 1 means that a job
@@ -63,7 +68,9 @@ def bench(mode: str | None, soak: float | None, **options: Any) -> int:
     run = importlib.import_module("bench.run")
     try:
         if soak is not None:
-            return _soak(mode, soak, **options)
+            return _soak(mode, soak, sentry, **options)
+        if sentry:
+            return _sentry(mode, **options)
         settings = run.Settings.of(mode=mode or "default", **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -73,13 +80,14 @@ def bench(mode: str | None, soak: float | None, **options: Any) -> int:
 def _soak(
     mode: str | None,
     minutes: float,
+    sentry: bool,
     *,
     runs: int | None,
     systems: tuple[str, ...],
     groups: tuple[str, ...],
     folder: Path | None,
 ) -> int:
-    if mode or runs or groups or len(systems) > 1:
+    if mode or sentry or runs or groups or len(systems) > 1:
         raise ValueError("--soak: expected at most --system and --results beside it")
     soak = importlib.import_module("bench.soak")
     return int(
@@ -87,6 +95,32 @@ def _soak(
             minutes=minutes,
             system=systems[0] if systems else "laneway-direct",
             folder=folder or _BENCHMARKS / "results",
+            console=Console(stderr=True),
+        )
+    )
+
+
+def _sentry(
+    mode: str | None,
+    *,
+    runs: int | None,
+    systems: tuple[str, ...],
+    groups: tuple[str, ...],
+    folder: Path | None,
+) -> int:
+    if mode == "full" or groups or len(systems) > 1:
+        raise ValueError(
+            "--sentry: expected at most --quick, --runs, --system, --results beside it"
+        )
+    sentry = importlib.import_module("bench.sentry")
+    quick = mode == "quick"
+    results = _BENCHMARKS / "results"
+    return int(
+        sentry.run(
+            system=systems[0] if systems else "laneway-direct",
+            pairs=runs or (1 if quick else sentry.PAIRS),
+            seconds=1.0 if quick else sentry.SECONDS,
+            folder=folder or (results / "quick" if quick else results),
             console=Console(stderr=True),
         )
     )

@@ -39,7 +39,9 @@ class _Numbers:
         facts = CounterMetricFamily(
             "laneway_facts", "What happened to jobs, by kind.", labels=["queue", "kind"]
         )
-        for (queue, kind), number in sorted(control.counter.by_queue().items()):
+        # Zeros too: Prometheus sees a number rise only if it has seen it before.
+        letters = {(queue, "dead_lettered"): 0 for queue in control.app.policy.queues}
+        for (queue, kind), number in sorted((letters | control.counter.by_queue()).items()):
             facts.add_metric([queue, kind], number)
         yield facts
         working = GaugeMetricFamily(

@@ -32,6 +32,7 @@ from laneway.local.errors import (
     ServerCommandFailed,
     ServerNotInstalled,
     ServerStartFailed,
+    ToolNotInstalled,
 )
 from laneway.local.install import (
     RabbitMQPrograms,
@@ -47,6 +48,14 @@ from laneway.local.rabbitmq import PrivateRabbitMQ, start_rabbitmq
 from laneway.local.redis import PrivateRedis, start_redis
 from laneway.local.rundir import RunDirectory, laneway_home, reap_abandoned_runs
 from laneway.local.server import PrivateServer
+from laneway.local.tools import (
+    CONTAINER_TOOLS,
+    KUBERNETES_TOOLS,
+    Tools,
+    find_tools,
+    install_tools,
+    need_tools,
+)
 
 __all__ = [
     # Runs
@@ -78,6 +87,13 @@ __all__ = [
     "install_rabbitmq",
     "install_rabbitmq_43",
     "install_redis",
+    # Tools of a checkout
+    "CONTAINER_TOOLS",
+    "KUBERNETES_TOOLS",
+    "Tools",
+    "find_tools",
+    "install_tools",
+    "need_tools",
     # Licences
     "Accepts",
     "Licence",
@@ -90,4 +106,5 @@ __all__ = [
     "ServerCommandFailed",
     "ServerNotInstalled",
     "ServerStartFailed",
+    "ToolNotInstalled",
 ]

@@ -11,6 +11,7 @@ from laneway.local.broker43 import install_rabbitmq_43
 from laneway.local.bugsink_install import install_bugsink
 from laneway.local.install import install_rabbitmq, install_redis
 from laneway.local.licence import accepted_in_advance
+from laneway.local.tools import CONTAINER_TOOLS, KUBERNETES_TOOLS, install_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one install; returns the exit status: 0, or 1 with the error on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m laneway.local",
-        description="Install the servers that `make run` and the tests start. Starts nothing.",
+        description="Install the servers that `make run` and the tests start, and the tools of "
+        "a checkout. Starts nothing.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="this machine's own RabbitMQ and Redis packages")
@@ -31,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "install-bugsink", help="Bugsink, after showing its licence and asking"
     )
     bugsink.add_argument("--accept-licence", action="store_true", help="do not ask")
+    tools = {f"install-{each.name}": each for each in (KUBERNETES_TOOLS, CONTAINER_TOOLS)}
+    for name, each in tools.items():
+        commands.add_parser(name, help=f"{each.what} (tools of a checkout)")
     given = parser.parse_args(arguments)
     command = given.command
 
@@ -42,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             install_rabbitmq_43(report)
         elif command == "install-bugsink":
             install_bugsink(_asks_for(accepted=given.accept_licence), report)
+        elif command in tools:
+            install_tools(tools[command], report)
         else:
             install_rabbitmq("3.10", report)
             install_redis(report)

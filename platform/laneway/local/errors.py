@@ -3,6 +3,7 @@
 LanewayError
 └── LocalServerError
     ├── ServerNotInstalled
+    ├── ToolNotInstalled
     ├── LicenceNotAccepted
     ├── InstallFailed
     ├── ServerStartFailed
@@ -27,6 +28,13 @@ class ServerNotInstalled(LocalServerError):
     """A server program is missing and may not be installed from here.
 
     The message ends with the exact command that installs it.
+    """
+
+
+class ToolNotInstalled(LocalServerError):
+    """A program that writes or reads deployment files is missing, and is not installed unasked.
+
+    The message says how it gets here.
     """
 
 

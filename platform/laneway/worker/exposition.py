@@ -14,7 +14,7 @@ from prometheus_client.core import (
 
 from laneway.worker.direct import DirectPool
 from laneway.worker.load import running
-from laneway.worker.tally import BUCKETS
+from laneway.worker.tally import BUCKETS, FACT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,9 @@ class _Numbers:
         facts = CounterMetricFamily(
             "laneway_facts", "What happened to jobs, by kind.", labels=["queue", "kind"]
         )
-        for kind, number in sorted(worker.tallies.facts().items()):
+        # Zeros too: Prometheus sees a number rise only if it has seen it before.
+        told = dict.fromkeys(FACT_KINDS, 0) | worker.tallies.facts()
+        for kind, number in sorted(told.items()):
             facts.add_metric([*queue, kind], number)
         yield facts
         for name, help_text, (counts, total) in (

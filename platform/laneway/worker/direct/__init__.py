@@ -20,7 +20,9 @@ job is given back, dead-lettered or acknowledged by itself and its neighbours ar
   ``celery inspect`` and ``celery control`` may ask;
 * :mod:`.nursery` forks;
 * :mod:`.process` is the life of one process; :mod:`.intake` its end of the broker, in
-  :mod:`.frames`; :mod:`.runner` runs one job; :mod:`.prefetch` says how much may be held ahead.
+  :mod:`.frames`; :mod:`.parent` its end of the line to the parent; :mod:`.runner` runs one job;
+  :mod:`.disposal` settles what does not run; :mod:`.pulse` goes on beside the job that runs;
+  :mod:`.prefetch` says how much may be held ahead.
 """
 
 from laneway.worker.direct.nursery import freeze_what_is_loaded

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import random
 import resource
-import select
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -18,26 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 from celery.concurrency.prefork import process_initializer
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.worker import state as worker_state
 
 from laneway.broker import profile_of, server_version
 from laneway.retry.backoff import Backoff
 from laneway.worker.direct import slots
+from laneway.worker.direct.disposal import Disposal
 from laneway.worker.direct.early import too_early
 from laneway.worker.direct.intake import Intake
-from laneway.worker.direct.message import original_of
 from laneway.worker.direct.nursery import leave_stopping_to_the_parent
+from laneway.worker.direct.parent import Parent
 from laneway.worker.direct.prefetch import Prefetch
-from laneway.worker.direct.properties import decode
+from laneway.worker.direct.pulse import HEARTBEAT, Pulse
 from laneway.worker.direct.runner import Ran, Runner
 from laneway.worker.direct.task_events import TaskEvents, tell_ended, tell_received
 from laneway.worker.gate import HandBack, Quarantine
-from laneway.worker.hand_back import hand_back
-from laneway.worker.letters import Failure, LetterWriter
-from laneway.worker.request import HIDDEN
-from laneway.worker.telling import RECEIVED, tell_handed_back, tell_quarantined
+from laneway.worker.letters import Failure
+from laneway.worker.telling import RECEIVED
 
 if TYPE_CHECKING:
+    import socket
     from types import FrameType
 
     import kombu
@@ -50,21 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which broker and process take each other for dead (RabbitMQ: after two of them). It
-#: is long because nothing can be sent while a job holds the interpreter's lock.
-HEARTBEAT: Final = 60
-#: Seconds between two rounds of the pulse thread.
-PULSE: Final = 0.05
-#: Seconds that a job may go on when the connection that delivered it is gone.
-_ORPHAN_GRACE: Final = 1.0
-#: Seconds after which the parent is told everything of the job that runs.
-_REPORT_AFTER: Final = 0.1
 #: Between two tries to connect. (A whole group loses its connections at the same moment.)
 _AGAIN: Final = Backoff(0.2, 5.0)
 #: Seconds that a process that leaves waits for the broker to take its last task events.
 _LAST_EVENTS: Final = 2.0
-#: Seconds that a message stays here which could not be put off, before it goes to its queue.
-_GIVE_BACK_PAUSE: Final = 1.0
 #: Times the budget: what is held beyond it, because jobs turned out to be longer, is given back.
 _TOO_MUCH: Final = 1.5
 
@@ -103,22 +88,19 @@ class JobProcess:
         self._totals = totals
         self._worker_pid = worker_pid
         self._slot = slot
-        self._parent = parent
+        self._parent = Parent(parent, slot)
         self._max_jobs = max_jobs
         self._max_memory = max_memory
         self._jobs = 0
         self._retire = False
-        self._heard = 0
-        self._prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
+        self.prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
         self._runner = Runner(app, queue, hostname)
-        self._letters = LetterWriter(app, queue, hostname)
-        self._intake: Intake | None = None
+        self._disposal = Disposal(app, queue, hostname, self._parent.wait)
+        self.intake: Intake | None = None
         self._events: TaskEvents | None = None
-        self._job: Job | None = None
+        self.job: Job | None = None
         self._interruptible = False
-        self._ending = threading.Lock()
-        #: The turn of the last job that the parent was told everything of.
-        self._reported = 0
+        self.ending = threading.Lock()
         #: What says that the connection is of no use any more.
         self._broken: tuple[type[Exception], ...] = (OSError,)
 
@@ -132,9 +114,10 @@ class JobProcess:
         # It is told here without the request that Celery's receivers want.
         signals.task_received.disconnect(dispatch_uid=RECEIVED)
         signal.signal(signal.SIGUSR1, self._on_soft_limit)
-        self._parent.setblocking(False)
+        self._parent.line.setblocking(False)
         self._broken = _broken(self._connection())
-        threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
+        secure = self._app.policy.queue(self._queue).secure
+        Pulse(self, slot, self._parent, secure=secure).start()
         tries = 0
         while slot.order != slots.LEAVE and not self._retire:
             try:
@@ -144,25 +127,23 @@ class JobProcess:
             except self._broken as error:
                 wait = _AGAIN.wait(tries, random.random)
                 log.warning("connection of %s lost: %s; again in %.2g s", self._queue, error, wait)
-                self._wait(wait)
+                self._parent.wait(wait)
                 tries += 1
         slot.state = slots.LEAVING
         self._close_events()
         signals.worker_process_shutdown.send(sender=self._hostname, pid=os.getpid(), exitcode=0)
-
-    # -- the main thread ---------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _connected(self) -> Any:
         with self._connection() as connection:
             try:
                 try_each_member(connection)
-                intake = Intake(connection, self._queue, self._slot, self._parent)
+                intake = Intake(connection, self._queue, self._slot, self._parent.line)
                 self._lend(intake.socket)
-                self._intake = intake
+                self.intake = intake
                 if not profile_of(server_version(connection)).free_return:
                     # What is held and given back would be charged as if it had failed.
-                    self._prefetch = Prefetch(0.0)
+                    self.prefetch = Prefetch(0.0)
                 self._slot.state = slots.CONNECTED
                 yield intake
             except Exception:
@@ -170,9 +151,9 @@ class JobProcess:
                 connection.collect()
                 raise
             finally:
-                self._intake = None
+                self.intake = None
                 self._slot.state = slots.STARTING
-                self._tell({"closed": True})
+                self._parent.tell({"closed": True})
 
     def _connection(self) -> kombu.Connection:
         return self._app.connection_for_read(heartbeat=HEARTBEAT)
@@ -181,25 +162,25 @@ class JobProcess:
         """Give the parent a duplicate of the connection, so that it can settle what we cannot."""
         if hasattr(own, "pending"):
             # TLS keeps its state in this process: nobody else can write to it.
-            self._tell({"connected": False})
+            self._parent.tell({"connected": False})
         else:
-            self._tell({"connected": True}, own.fileno())
+            self._parent.tell({"connected": True}, own.fileno())
 
     def _serve(self, intake: Intake) -> None:
         slot = self._slot
         while True:
             slot.main_at = now = time.monotonic()
-            if slot.said != self._heard:
-                self._hear()
+            if self._parent.has_news():
+                self._parent.hear()
             if slot.order != slots.CONSUME or self._retire:
                 self._pause(intake)
                 if slot.order == slots.LEAVE or self._retire:
                     return
-                self._wait(1.0)
+                self._parent.wait(1.0)
                 intake.idle(now, HEARTBEAT)
                 continue
             if not intake.consuming and intake.holds_nothing():
-                intake.consume(self._prefetch.count)
+                intake.consume(self.prefetch.count)
                 slot.state = slots.CONSUMING
             delivery = intake.take(1.0)
             if delivery is None:
@@ -218,19 +199,19 @@ class JobProcess:
     def _handle(self, intake: Intake, delivery: Delivery) -> None:
         job = self._runner.read(delivery)
         if isinstance(job, Quarantine):
-            self._quarantine(intake, delivery, job)
+            self._disposal.quarantine(intake, delivery, job)
             return
         if isinstance(job, HandBack):
-            self._hand_back(intake, delivery, job)
+            self._disposal.hand_back(intake, delivery, job)
             return
         request = job.request
         if seconds := request.get("eta") and too_early(request["eta"]):
-            self._put_off(intake, delivery, seconds)
+            self._disposal.put_off(intake, delivery, seconds)
             return
         refused = self._runner.refused_before_run(job, self._eventer())
         if refused == "expired":
             failure = Failure(outcome="expired")
-            self._bury(intake, delivery, request, failure, job.priority)
+            self._disposal.bury(intake, delivery, request, failure, job.priority)
         elif refused:
             intake.finish(delivery.tag)
         else:
@@ -244,7 +225,7 @@ class JobProcess:
         The header counts (on quorum queues) what ended badly; a job that was only given back has
         none, although it comes as redelivered too.
         """
-        if self._prefetch.count > 1:
+        if self.prefetch.count > 1:
             intake.stop()
         intake.give_back_held()
         intake.settle()
@@ -271,7 +252,7 @@ class JobProcess:
         )
         self._totals.note(job.task_name)
         request = self._announce(job)
-        self._job = job
+        self.job = job
         # If the end of the job is interrupted, it runs again rather than never.
         ran = Ran("requeue", None, None)
         try:
@@ -294,7 +275,7 @@ class JobProcess:
         if os.getpid() != slot.pid:
             # A process that the task forked, and that fell out of the task: it must not go on.
             os._exit(1)
-        self._job = None
+        self.job = None
         try:
             self._settle(intake, delivery, job, ran)
         except self._broken:
@@ -313,12 +294,12 @@ class JobProcess:
         if ran.verdict == "ack":
             intake.finish(delivery.tag)
         elif ran.failure is not None:
-            self._bury(intake, delivery, job.request, ran.failure, job.priority)
+            self._disposal.bury(intake, delivery, job.request, ran.failure, job.priority)
         else:
             intake.refuse(delivery.tag, requeue=ran.verdict == "requeue")
 
     def _end_turn(self) -> float:
-        with self._ending:
+        with self.ending:
             return self._slot.end()
 
     def _announce(self, job: Job) -> Any:
@@ -347,69 +328,13 @@ class JobProcess:
             self._events.close(_LAST_EVENTS)
 
     def _learn(self, intake: Intake, took: float) -> None:
-        prefetch = self._prefetch
+        prefetch = self.prefetch
         changed = prefetch.note(took, self._slot.main_at)
         expected = self._slot.expected_runtime = prefetch.expected or 0.0
         # What is held a little too long runs here all the same: it would only change places.
         too_much = intake.held * expected > _TOO_MUCH * prefetch.budget
         if changed or too_much:
             intake.stop_soon(return_held=too_much)
-
-    # -- what does not run, and what failed --------------------------------------------------
-
-    def _bury(
-        self,
-        intake: Intake,
-        delivery: Delivery,
-        headers: object,
-        failure: Failure,
-        priority: int | None,
-    ) -> None:
-        """Post the dead letter, then acknowledge; without a letter the broker makes one."""
-        posted = self._letters.bury(
-            headers,
-            failure,
-            original_of(delivery),
-            priority=priority,
-            redelivered=delivery.redelivered,
-        )
-        if posted:
-            intake.finish(delivery.tag)
-        else:
-            intake.refuse(delivery.tag, requeue=False)
-
-    def _quarantine(self, intake: Intake, delivery: Delivery, why: Quarantine) -> None:
-        properties: dict[str, Any] = {}
-        with contextlib.suppress(Exception):
-            properties = decode(delivery.raw_properties)
-        headers = properties.get("application_headers")
-        tell_quarantined(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
-        failure = Failure(outcome="quarantined", error_type=why.kind, message=why.reason)
-        self._bury(intake, delivery, headers, failure, properties.get("priority"))
-
-    def _hand_back(self, intake: Intake, delivery: Delivery, why: HandBack) -> None:
-        """Let a job of an unknown task come again later."""
-        if self._put_off(intake, delivery, why.seconds, why.times):
-            headers = decode(delivery.raw_properties)["application_headers"]
-            tell_handed_back(self._app, self._hostname, queue=self._queue, headers=headers, why=why)
-
-    def _put_off(
-        self, intake: Intake, delivery: Delivery, seconds: float, count: int | None = None
-    ) -> bool:
-        """Let a message wait in the broker; in its queue, if it can wait nowhere else."""
-        properties = decode(delivery.raw_properties)
-        headers = properties.pop("application_headers")
-        try:
-            hand_back(
-                self._app, self._queue, original_of(delivery), headers, properties, seconds, count
-            )
-        except Exception as error:  # noqa: BLE001 (whatever it was, the delivery is still ours)
-            log.warning("a job that came too early is given back: %s", error)
-            self._wait(_GIVE_BACK_PAUSE)
-            intake.refuse(delivery.tag, requeue=True)
-            return False
-        intake.finish(delivery.tag)
-        return True
 
     def _is_used_up(self) -> bool:
         if self._max_jobs and self._jobs >= self._max_jobs:
@@ -418,88 +343,12 @@ class JobProcess:
             return False
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._max_memory
 
-    # -- the parent --------------------------------------------------------------------------
-
-    def _tell(self, news: dict[str, Any], descriptor: int | None = None) -> None:
-        """Say something to the parent; a parent that is gone ends us anyway."""
-        data = json.dumps(news, default=str).encode()
-        with contextlib.suppress(OSError):
-            if descriptor is None:
-                self._parent.send(data)
-            else:
-                socket.send_fds(self._parent, [data], [descriptor])
-
-    def _hear(self) -> None:
-        """Read what the parent says."""
-        self._heard = self._slot.said
-        with contextlib.suppress(BlockingIOError):
-            while data := self._parent.recv(65536):
-                for task_id in json.loads(data).get("revoked", ()):
-                    worker_state.revoked.add(task_id)
-
-    def _wait(self, seconds: float) -> None:
-        """Sleep, but not through an order."""
-        select.select([self._parent], [], [], seconds)
-        self._hear()
-
-    # -- signals and the pulse thread --------------------------------------------------------
-
     def _on_soft_limit(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         deadline = self._slot.soft_deadline
         if self._interruptible and deadline and time.monotonic() >= deadline:
             self._interruptible = False
             raise SoftTimeLimitExceeded
-
-    def _pulse(self) -> None:
-        """Beside the jobs: heartbeats, late acknowledgements, and what a long job makes needed."""
-        while True:
-            time.sleep(PULSE)
-            intake = self._intake
-            if intake is None:
-                continue
-            try:
-                if intake.lost():
-                    self._stop_orphan()
-                else:
-                    self._look_after(intake)
-            except Exception as error:  # noqa: BLE001 (the main thread tells)
-                log.debug("pulse: %r", error)
-
-    def _look_after(self, intake: Intake) -> None:
-        slot, now = self._slot, time.monotonic()
-        intake.beat(now, HEARTBEAT / 3)
-        turn = slot.turn
-        if not turn & 1:
-            return
-        ran = now - slot.began
-        if ran > _REPORT_AFTER and self._reported != turn:
-            self._reported = turn
-            self._report(turn)
-        if self._prefetch.count > 1 and ran > self._prefetch.budget + PULSE:
-            with self._ending:
-                # Only while it runs: between two jobs what is held is the main thread's.
-                if slot.turn == turn:
-                    intake.hold_nothing()
-
-    def _report(self, turn: int) -> None:
-        job = self._job
-        if job is not None and self._slot.turn == turn:
-            request = {key: value for key, value in job.request.items() if key != "properties"}
-            if self._app.policy.queue(self._queue).secure:
-                request |= {"argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
-            self._tell({"turn": turn, "request": request})
-
-    def _stop_orphan(self) -> None:
-        """The broker gives the job that runs to another process: it must not go on here."""
-        slot = self._slot
-        turn = slot.turn
-        if not turn & 1 or time.monotonic() - slot.began < _ORPHAN_GRACE:
-            return
-        time.sleep(_ORPHAN_GRACE)
-        if slot.turn == turn:
-            log.warning("the connection is gone: %s is stopped, it will run again", turn)
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def try_each_member(connection: kombu.Connection) -> None:

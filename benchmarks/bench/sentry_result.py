@@ -1,0 +1,136 @@
+"""What Sentry costs, as pairs of runs with it and without brought it: ratios with their ranges."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from bench.account import Account
+from bench.summary import Spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The part of its throughput that a worker may lose to Sentry when no job fails.
+MOST: Final = 0.05
+#: What is told: the field, its name, its unit and its digits.
+_TOLD: Final = (
+    ("rate", "Throughput", "jobs/s", 0),
+    ("cpu", "The worker's CPU", "µs/job", 0),
+    ("memory", "Memory of the whole worker (PSS)", "MB", 1),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drain:
+    """One drain of a filled queue of no-ops."""
+
+    #: Starts a second between the first and the last tenth.
+    rate: float
+    #: Microseconds of processor time that all processes of the worker took for a job.
+    cpu: float
+    #: Its memory when the queue was empty, in MB.
+    memory: float
+    #: Envelopes that came to the server: of the one message that is no job, which ends each drain.
+    envelopes: int
+    account: Account
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two drains, one after the other."""
+
+    off: Drain
+    on: Drain
+
+    def ratio(self, name: str) -> float:
+        """The drain with Sentry beside the one without."""
+        return float(getattr(self.on, name) / getattr(self.off, name))
+
+
+@dataclass(kw_only=True)
+class SentryCost:
+    """All pairs; it is written as it stands."""
+
+    #: What ran: the machine, versions, the command.
+    about: dict[str, Any]
+    system: str
+    pairs: list[Pair] = field(default_factory=list)
+
+    def ratio(self, name: str) -> Spread | None:
+        """The ratios of the pairs, with Sentry beside without; None if there is no pair."""
+        values = [pair.ratio(name) for pair in self.pairs]
+        return Spread.of(values) if values else None
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the numbers say nothing; empty when they do."""
+        if not self.pairs:
+            return ["no pair came to its end"]
+        found = []
+        drains = [drain for pair in self.pairs for drain in (pair.off, pair.on)]
+        if lost := sum(drain.account.lost + drain.account.left for drain in drains):
+            found.append(f"{lost:,} jobs lost or left behind")
+        if not all(pair.on.envelopes for pair in self.pairs):
+            found.append("a run with Sentry sent nothing of a message that is no job: it was off")
+        if any(pair.off.envelopes for pair in self.pairs):
+            found.append("a run without Sentry sent something: it was on")
+        return found
+
+    @property
+    def summary(self) -> list[str]:
+        """It in a few lines, for people."""
+        lines = [f"Sentry on and off in turns, {self.system}: {len(self.pairs)} pairs of drains."]
+        for name, title, unit, digits in _TOLD:
+            ratio = self.ratio(name)
+            if ratio is None:
+                continue
+            own = Spread.of([getattr(pair.on, name) for pair in self.pairs])
+            other = Spread.of([getattr(pair.off, name) for pair in self.pairs])
+            lines.append(
+                f"{title}: {_written(own, digits)} {unit} with it, {_written(other, digits)} "
+                f"without; with it {ratio.median - 1:+.1%} ({ratio.low - 1:+.1%} to "
+                f"{ratio.high - 1:+.1%})"
+            )
+        rate = self.ratio("rate")
+        if rate is not None:
+            lines.append(f"At most {MOST:.0%} less throughput: {_verdict(rate)}.")
+        return [*lines, *(f"RED: {fault}" for fault in self.faults)]
+
+    def write(self, file: Path) -> None:
+        """Write everything as JSON."""
+        document = asdict(self) | {"faults": self.faults}
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read what :meth:`write` wrote."""
+        document = json.loads(file.read_text(encoding="utf-8"))
+        del document["faults"]
+        document["pairs"] = [
+            Pair(**{key: _drain(drain) for key, drain in pair.items()})
+            for pair in document["pairs"]
+        ]
+        return cls(**document)
+
+
+def _drain(document: dict[str, Any]) -> Drain:
+    return Drain(**document | {"account": Account(**document["account"])})
+
+
+def _written(spread: Spread, digits: int) -> str:
+    median, low, high = (f"{v:,.{digits}f}" for v in (spread.median, spread.low, spread.high))
+    return median if spread.runs == 1 else f"{median} ({low}–{high})"
+
+
+def _verdict(rate: Spread) -> str:
+    """Whether the bound is kept, as far as the range of the pairs lets anybody say."""
+    least = 1 - MOST
+    if rate.runs < 3:
+        return "too few pairs to say"
+    if rate.low >= least:
+        return "kept by every pair"
+    if rate.high < least:
+        return "not kept by any pair"
+    return "kept by the median, not by every pair" if rate.median >= least else "not kept"

@@ -1,0 +1,188 @@
+"""KEDA on a plane: its operator, and its metrics server behind the API server.
+
+Its custom resources, roles and Services are KEDA's own manifests. The two programs run beside the
+pods, each in a namespace of the network of its own, as the service account that KEDA's roles are
+for; an EndpointSlice says where the metrics server is, as the kubelet's reports would.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from cluster import programs
+from cluster.errors import CommandFailed
+from cluster.process import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cluster.plane import Plane
+
+NAMESPACE: Final = "keda"
+_OPERATOR: Final = "keda-operator"
+_METRICS: Final = "keda-metrics-apiserver"
+_START_SECONDS: Final = 120.0
+_PORTS: Final = {"operator": 8081, "metrics": 6443}
+_MANIFESTS: Final = (
+    ("--kustomize", "crd"),
+    ("--kustomize", "service_account"),
+    ("--kustomize", "rbac"),
+    ("--filename", "metrics-server/role.yaml"),
+    ("--filename", "metrics-server/role_binding.yaml"),
+    ("--filename", "metrics-server/service.yaml"),
+    ("--filename", "metrics-server/api_service.yaml"),
+)
+
+
+class Keda:
+    """KEDA on a plane; made by `keda()`."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._ending = ExitStack()
+
+    def start(self) -> None:
+        """Install and start all, and wait until metrics are served. Raises StartFailed."""
+        addresses = {name: self._plane.attach(name) for name in (_OPERATOR, _METRICS)}
+        certificates = self._write_certificates(addresses)
+        self._install(addresses[_METRICS], certificates / "ca.crt")
+        # The metrics server asks the operator by this name.
+        self._plane.name_hosts(
+            "keda", {f"{_OPERATOR}.{NAMESPACE}.svc.cluster.local": addresses[_OPERATOR]}
+        )
+        account = f"system:serviceaccount:{NAMESPACE}:keda-operator"
+        kubeconfig = self._plane.kubeconfig_for(
+            account, "system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"
+        )
+        self._start_operator(kubeconfig, certificates)
+        self._start_metrics(kubeconfig, certificates)
+
+    def stop(self) -> None:
+        """Stop both programs. What they installed stays."""
+        self._ending.close()
+
+    def _install(self, metrics_address: str, authority: Path) -> None:
+        plane, config = self._plane, programs.keda_folder() / "config"
+        plane.kubectl("create", "namespace", NAMESPACE)
+        for option, path in _MANIFESTS:
+            plane.kubectl("apply", "--server-side", option, str(config / path))
+        plane.kubectl("apply", "--server-side", "--filename", "-",
+                      stdin=json.dumps(_endpoints(metrics_address)))  # fmt: skip
+        bundle = base64.b64encode(authority.read_bytes()).decode()
+        plane.kubectl(
+            *("patch", "apiservice", "v1beta1.external.metrics.k8s.io", "--type=merge"),
+            *("--patch", json.dumps({"spec": {"caBundle": bundle}})),
+        )
+
+    def _write_certificates(self, addresses: dict[str, str]) -> Path:
+        """One certificate for both programs, in the three files that they look for."""
+        names = [
+            f"{service}.{NAMESPACE}{domain}"
+            for service in (_OPERATOR, _METRICS)
+            for domain in (".svc", ".svc.cluster.local")
+        ]
+        authority = self._plane.authority
+        pair = authority.server("keda", names=names, addresses=[*addresses.values(), "127.0.0.1"])
+        folder = self._plane.folder / "keda"
+        folder.mkdir(mode=0o700)
+        shutil.copyfile(authority.certificate, folder / "ca.crt")
+        shutil.copyfile(pair.certificate, folder / "tls.crt")
+        shutil.copyfile(pair.key, folder / "tls.key")
+        return folder
+
+    def _start_operator(self, kubeconfig: Path, certificates: Path) -> None:
+        server = self._server(
+            _OPERATOR,
+            programs.keda("keda-operator"),
+            f"--cert-dir={certificates}",
+            "--enable-cert-rotation=false",
+            "--zap-encoder=console",
+            "--zap-time-encoding=rfc3339nano",
+            "--zap-log-level=info",
+            kubeconfig=kubeconfig,
+        )
+        server.wait_until(
+            lambda: server.answers("/readyz", address="127.0.0.1", port=_PORTS["operator"]),
+            seconds=_START_SECONDS,
+        )
+
+    def _start_metrics(self, kubeconfig: Path, certificates: Path) -> None:
+        server = self._server(
+            _METRICS,
+            programs.keda("keda-adapter"),
+            f"--secure-port={_PORTS['metrics']}",
+            f"--cert-dir={certificates}",
+            f"--client-ca-file={certificates / 'ca.crt'}",
+            f"--tls-cert-file={certificates / 'tls.crt'}",
+            f"--tls-private-key-file={certificates / 'tls.key'}",
+            f"--lister-kubeconfig={kubeconfig}",
+            f"--authentication-kubeconfig={kubeconfig}",
+            f"--authorization-kubeconfig={kubeconfig}",
+            kubeconfig=kubeconfig,
+        )
+        # Served by the API server, and so by way of everything between the two.
+        server.wait_until(self._is_served, seconds=_START_SECONDS)
+
+    def _is_served(self) -> bool:
+        try:
+            self._plane.kubectl("get", "--raw", "/apis/external.metrics.k8s.io/v1beta1")
+        except CommandFailed:
+            time.sleep(0.5)
+            return False
+        return True
+
+    def _server(self, name: str, *command: str | Path, kubeconfig: Path) -> Server:
+        server = Server(
+            name,
+            command,
+            netns=self._plane.netns_of(name),
+            logs=self._plane.logs,
+            environment={
+                "KUBECONFIG": str(kubeconfig),
+                "POD_NAMESPACE": NAMESPACE,
+                "POD_NAME": name,
+                "WATCH_NAMESPACE": "",
+                "KEDA_HTTP_DEFAULT_TIMEOUT": "1000",
+            },
+        )
+        self._ending.callback(server.stop)
+        return server
+
+
+@contextmanager
+def keda(plane: Plane) -> Iterator[Keda]:
+    """Install and start KEDA on `plane` for the block. Raises ClusterUnavailable, StartFailed."""
+    for program in ("keda-operator", "keda-adapter", "config"):
+        programs.keda(program)
+    started = Keda(plane)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+def _endpoints(address: str) -> dict[str, object]:
+    """Where the Service of the metrics server leads."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{_METRICS}-of-the-tests",
+            "namespace": NAMESPACE,
+            "labels": {
+                "kubernetes.io/service-name": _METRICS,
+                # Not the controller's own, which would remove what no pod stands for.
+                "endpointslice.kubernetes.io/managed-by": "tests.laneway",
+            },
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "https", "port": _PORTS["metrics"], "protocol": "TCP"}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+    }
