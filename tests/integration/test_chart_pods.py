@@ -203,7 +203,8 @@ def test_the_rights_of_the_operators_users_are_enough_and_lead_nowhere_else(
         worker = pod(rendered, "Deployment", "worker", {"url": redis.url, **login(users["jobs"])})
         secret = {"url": redis.url, **login(users["control"])}
         control = pod(rendered, "Deployment", "control", secret)
-        worker.hosts = control.hosts = hosts
+        doctor = Pod(rendered.of("Pod", component="test")[0]["spec"], secret)
+        worker.hosts = control.hosts = doctor.hosts = hosts
         assert worker.run("topology", timeout="0") == 0
         with worker.running("worker"), control.running("control"):
             worker.wait_for(worker.probe("worker", "readiness"))
@@ -224,6 +225,7 @@ def test_the_rights_of_the_operators_users_are_enough_and_lead_nowhere_else(
             control.wait_for(control.probe("control", "readiness"))
             load = httpx.get(f"http://127.0.0.1:{control.port}/scale/low", trust_env=False).json()
             assert load["workers_reporting"] == 1
+            assert doctor.run("doctor") == 0, "helm test"
         with DeadLetters(make_app(address), folder=tmp_path) as letters:
             tasks = sorted(letter.task or "" for letter in letters.list().letters)
         assert tasks == ["plain.add", "plain.fail"]
