@@ -93,7 +93,6 @@ def render(
     kube: str = NEWEST,
     capabilities: Sequence[str] = EVERYTHING,
     release: str = RELEASE,
-    files: Sequence[Path] = (),
 ) -> Manifests:
     """What ``helm template`` makes of the chart with these values over its own.
 
@@ -102,22 +101,21 @@ def render(
     Raises:
         ChartRefused: with what Helm said.
     """
-    text = rendered_text(
-        json.dumps(values or {}, sort_keys=True), kube, tuple(capabilities), release, tuple(files)
-    )
+    return _parsed(json.dumps(values or {}, sort_keys=True), kube, tuple(capabilities), release)
+
+
+@cache
+def _parsed(values: str, kube: str, capabilities: tuple[str, ...], release: str) -> Manifests:
+    text = rendered_text(values, kube, capabilities, release)
     documents = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return Manifests(tuple(each for each in documents if each))
 
 
-@cache
-def rendered_text(
-    values: str, kube: str, capabilities: tuple[str, ...], release: str, files: tuple[Path, ...]
-) -> str:
+def rendered_text(values: str, kube: str, capabilities: Sequence[str], release: str) -> str:
     """The text for values in JSON. See :func:`render`."""
-    given = [f"--values={file}" for file in files]
     offers = [f"--api-versions={each}" for each in capabilities]
     where = ["--namespace", NAMESPACE, "--kube-version", kube]
-    command = ["template", release, CHART, *where, *offers, *given, "--values", "-"]
+    command = ["template", release, CHART, *where, *offers, "--values", "-"]
     done = helm(*command, stdin=values)
     if done.returncode:
         raise ChartRefused(done.stderr)

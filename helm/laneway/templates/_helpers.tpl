@@ -35,11 +35,11 @@
 {{/* What selects the pods of a part, and never changes: (dict "root" $ "component" "worker" "queue"
 "high"). */}}
 {{- define "laneway.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .queue }}
-laneway.dev/queue: {{ . }}
+laneway.dev/queue: {{ . | quote }}
 {{- end }}
 {{- end }}
 
