@@ -139,3 +139,25 @@ def test_two_long_names_of_workers_are_two_names() -> None:
     ]
     assert len(set(names)) == 6
     assert max(map(len, names)) == 63
+
+
+def test_a_worker_can_take_away_what_all_workers_have() -> None:
+    workers = render(
+        {
+            "workers": {
+                "high": {
+                    "resources": {"limits": None},
+                    "podSecurityContext": {"runAsUser": None},
+                    "pdb": {"enabled": False},
+                },
+                "low": None,
+            }
+        }
+    )
+    pods = {name: each["spec"]["template"]["spec"] for name, each in workers.workers().items()}
+    assert pods.keys() == {"default", "high", "secure"}
+    assert pods["high"]["containers"][0]["resources"].keys() == {"requests"}
+    assert "runAsUser" not in pods["high"]["securityContext"]
+    assert pods["high"]["securityContext"]["runAsNonRoot"] is True
+    assert workers.of("PodDisruptionBudget", queue="high") == []
+    assert pods["default"]["containers"][0]["resources"].keys() == {"requests", "limits"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
+import laneway
+from laneway.errors import LanewayError
 from laneway.local import KUBERNETES_TOOLS
+from laneway.policy import load_policy
+from laneway.render import default_root
 from support.rendered import ROOT, Checkout, tool
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -92,6 +94,14 @@ def test_a_folder_without_a_chart(tmp_path: Path) -> None:
     assert done.returncode == 5
     assert "expected the chart's values in " in done.stderr
     assert Checkout(root=tmp_path).render("compose").returncode == 0
+
+
+def test_files_are_rendered_beside_the_queues(checkout: Checkout) -> None:
+    policy = load_policy(checkout.root)
+    assert default_root(policy) == checkout.root
+    bundled = Path(laneway.__file__).parent / "_policy"
+    with pytest.raises(LanewayError, match=r"installed engine; name a folder: --to DIRECTORY"):
+        default_root(replace(policy, root=bundled))
 
 
 def test_a_wrong_policy_is_said_before_anything_is_written(checkout: Checkout) -> None:

@@ -99,11 +99,28 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* A map over another, at every depth; null takes a key away. (dict "under" dict "over" dict); read
+it with fromJson. */}}
+{{- define "laneway.overlay" -}}
+{{- $made := deepCopy .under -}}
+{{- range $key, $value := .over -}}
+{{- $there := get $made $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $made $key -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $there) -}}
+{{- $_ := set $made $key (include "laneway.overlay" (dict "under" $there "over" $value) | fromJson) -}}
+{{- else -}}
+{{- $_ := set $made $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- $made | toJson -}}
+{{- end }}
+
 {{/* The workers that are to be, by queue, each merged over workerDefaults; read it with fromJson. */}}
 {{- define "laneway.workers" -}}
 {{- $workers := dict -}}
 {{- range $queue, $own := .Values.workers -}}
-{{- $worker := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy $own) -}}
+{{- $worker := include "laneway.overlay" (dict "under" $.Values.workerDefaults "over" $own) | fromJson -}}
 {{- if $worker.enabled -}}
 {{- $_ := set $workers $queue $worker -}}
 {{- end -}}
