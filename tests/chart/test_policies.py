@@ -30,16 +30,20 @@ SKIPPED = {
     "CKV_K8S_35": (
         "secrets as files",
         "",
-        ("Celery and Laneway read their addresses from the environment; Secrets are referenced, "
-        "never copied"),
+        (
+            "Celery and Laneway read their addresses from the environment; Secrets are referenced, "
+            "never copied"
+        ),
     ),
     "CKV_K8S_8": ("a liveness probe", "doctor", "the pod of `helm test` ends by itself"),
     "CKV_K8S_9": ("a readiness probe", "doctor", "the pod of `helm test` ends by itself"),
     "CKV2_K8S_6": (
         "a NetworkPolicy",
         "(doctor|topology)",
-        ("both run for seconds and answer nobody; where they may go is a matter of the namespace's "
-        "own default policy"),
+        (
+            "both run for seconds and answer nobody; where they may go is a matter of the namespace's "
+            "own default policy"
+        ),
     ),
 }
 

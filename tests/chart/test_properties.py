@@ -15,7 +15,9 @@ from support.chart_invariants import problems
 EXAMPLES = 60
 
 #: Some that YAML takes for something else than a text.
-names = st.sampled_from(["y", "no", "on", "null", "true", "bulk"]) | st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+names = st.sampled_from(["y", "no", "on", "null", "true", "bulk"]) | st.from_regex(
+    r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True
+)
 labels = st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.just("x"), max_size=2)
 
 
