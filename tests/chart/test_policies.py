@@ -41,8 +41,8 @@ SKIPPED = {
         "a NetworkPolicy",
         "(doctor|topology)",
         (
-            "both run for seconds and answer nobody; where they may go is a matter of the namespace's "
-            "own default policy"
+            "both run for seconds and answer nobody; where they may go is the namespace's own "
+            "default policy to say"
         ),
     ),
 }
