@@ -156,6 +156,8 @@ TOGETHER: list[tuple[dict[str, Any], str, str, str]] = [
      "workers.low.autoscaling.min", "without an External or Object metric", "1.37"),
     (scaling(metrics=[{"type": "Resource"}]), "workers.high.autoscaling.metrics",
      "expected none with type keda", "1.37"),
+    (scaling(type="none", annotations={"a": "b"}), "workers.high.autoscaling.annotations",
+     "expected none with type none", "1.37"),
     (scaling(type="none", formula="slots"), "workers.high.autoscaling.formula", "type none",
      "1.37"),
     (scaling(extraTriggers=[{"type": "cron", "name": "slots", "metadata": {}}]),
