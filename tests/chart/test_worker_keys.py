@@ -93,7 +93,7 @@ FLAGS = [
     Flag({"extraArgs": ["--max-tasks-per-child=10"]},
          lambda one: main_container(one)["command"][-1], "--max-tasks-per-child=10"),
     Flag({"concurrency": 9}, lambda one: "--concurrency=9" in main_container(one)["command"], True),
-    Flag({"pool": "threads"}, lambda one: "--pool=threads" in main_container(one)["command"], True),
+    Flag({"pool": "direct"}, lambda one: "--pool=direct" in main_container(one)["command"], True),
     Flag({"strategy": {"type": "Recreate", "rollingUpdate": None}},
          lambda one: one["spec"]["strategy"]["type"], "Recreate"),
     Flag({"revisionHistoryLimit": 1}, lambda one: one["spec"]["revisionHistoryLimit"], 1),

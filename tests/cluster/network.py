@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: The control plane's address. Attached namespaces are 10.89.1.1 and up.
 PLANE_ADDRESS: Final = "10.89.0.1"
 _PREFIX_LENGTH: Final = 16
+_BRIDGE: Final = "02:00:0a:59:00:01"
 _HOSTS_A_BLOCK: Final = 250
 _BLOCKS: Final = 250
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}")
@@ -43,7 +44,9 @@ class Network:
         self.netns = f"{self._mark}plane"
         self._add_namespace(self.netns)
         _ip(
-            f"-n {self.netns} link add bridge0 type bridge",
+            # An address of its own. Otherwise it is the lowest of its legs, and changes with them:
+            # whoever knows the old one then waits for half a minute.
+            f"-n {self.netns} link add bridge0 address {_BRIDGE} type bridge",
             f"-n {self.netns} addr add {PLANE_ADDRESS}/{_PREFIX_LENGTH} dev bridge0",
             f"-n {self.netns} link set bridge0 up",
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from laneway.local import PrivateRedis
 
 # Making the Debian below it takes two minutes, once.
-pytestmark = [pytest.mark.integration, pytest.mark.broker43, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PATIENCE = 60
 BASE = ROOT / "deploy/k8s/base"
@@ -161,6 +161,7 @@ def test_the_default_command_is_the_help(image: Stage) -> None:
     assert "Usage: laneway" in said
 
 
+@pytest.mark.broker43
 def test_the_pods_of_the_manifests(
     image: Stage, address: BrokerAddress, redis: PrivateRedis
 ) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import yaml
+
+from support.chart import CHART
+
 QUEUES: Final = ("default", "high", "low", "secure")
 TYPES: Final = ("none", "hpa", "keda")
 
@@ -16,6 +20,11 @@ def every_worker(**own: Any) -> dict[str, Any]:
 def told(queue: str, **own: Any) -> dict[str, Any]:
     """Values that say something of one worker."""
     return {"workers": {queue: own}}
+
+
+def _file(name: str) -> dict[str, Any]:
+    text = (CHART / f"values-{name}.yaml").read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader=yaml.CSafeLoader))
 
 
 _FROM_PROMETHEUS = [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
@@ -95,5 +104,8 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             }
         },
     },
+    # What stands beside the chart, to be given with --values.
+    "development": _file("development"),
+    "rabbitmq": _file("rabbitmq"),
     "jobs-only": {"workers": {"secure": {"enabled": False}}, "results": {"enabled": False}},
 }

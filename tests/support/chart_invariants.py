@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from support.chart import workers_of
+from support.chart import merged, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,8 +162,12 @@ def _of_secrets(manifests: Manifests, values: Values) -> Iterator[str]:
         secure: [m for q, m in manifests.workers().items() if is_secure(workers[q]) is secure]
         for secure in (True, False)
     }
-    # The Redis of results may be one: what lies there of secure jobs says nothing (see the values).
-    shared_on_purpose = {"laneway-results", "keys"}
+    said = merged(values)
+    results = said["results"]
+    # The Redis of results may be one: what lies there of secure jobs says nothing. It may be apart.
+    shared_on_purpose = {said["keySecret"]["existingSecret"], "laneway-results"}
+    if results["secure"]["existingSecret"]:
+        shared_on_purpose.discard("laneway-results")
     both = set.intersection(*({s for m in group for s in secrets(m)} for group in of.values()))
     for name in both - shared_on_purpose:
         yield f"secure workers and others read the Secret {name}"

@@ -1,0 +1,202 @@
+"""The node of the tests under a real control plane: Deployments, Services, Jobs, a killed node."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cluster.node.image import Image
+from cluster.node.nodes import ZONE, nodes
+from cluster.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cluster.node.node import Node
+    from cluster.plane import Plane
+
+_ANSWER = """
+import http.server, os, socket, urllib.request
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == '/other':
+            self.answer(urllib.request.urlopen('http://web:8080/').read())
+        else:
+            self.answer(f"{os.environ['VERSION']} {socket.gethostname()}".encode())
+    def answer(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(('0.0.0.0', 8080), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def two(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Node]]:
+    python = Image(entrypoint=(sys.executable,), user=65532, group=65532)
+    logs = tmp_path_factory.mktemp("nodes")
+    with nodes(
+        plane, {"node-a": "one", "node-b": "two"}, images={"python": python}, logs=logs
+    ) as made:
+        yield made
+
+
+def deployment(replicas: int = 2, version: str = "v1") -> dict[str, Any]:
+    container = {
+        "name": "web",
+        "image": "example.com/python:3.11",
+        "args": ["-c", _ANSWER],
+        "env": [{"name": "VERSION", "value": version}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "1", "memory": "64Mi"}},
+    }
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "containers": [container],
+                    "topologySpreadConstraints": [spread],
+                    "terminationGracePeriodSeconds": 1,
+                },
+            },
+        },
+    }
+
+
+def service() -> dict[str, Any]:
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
+
+
+def apply(plane: Plane, namespace: str, *documents: dict[str, Any]) -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
+    plane.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(listed))
+
+
+def pods(plane: Plane, namespace: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        plane.kubectl("-n", namespace, "get", "pods", "-o", "json")
+    )["items"]
+    return found
+
+
+def ask(plane: Plane, namespace: str, path: str = "/") -> str:
+    """What the Service answers to somebody on the plane's network."""
+    import http.client
+
+    address = plane.hosts[f"web.{namespace}.svc"]
+    with plane.inside():
+        connection = http.client.HTTPConnection(address, 8080, timeout=5)
+        connection.connect()
+    connection.request("GET", path)
+    return connection.getresponse().read().decode()
+
+
+def test_a_deployment_rolls_and_its_service_answers(
+    plane: Plane, two: Mapping[str, Node], namespace: str
+) -> None:
+    apply(plane, namespace, deployment(), service())
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
+    places = {pod["spec"]["nodeName"] for pod in pods(plane, namespace)}
+    assert places == {"node-a", "node-b"}
+    eventually(lambda: f"web.{namespace}.svc" in plane.hosts, True)
+    eventually(lambda: ask(plane, namespace).startswith("v1 web-"), True)
+    assert ask(plane, namespace, "/other").startswith("v1 web-")
+    apply(plane, namespace, deployment(version="v2"))
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
+    eventually(lambda: ask(plane, namespace).startswith("v2 web-"), True)
+    plane.kubectl("-n", namespace, "scale", "deployment/web", "--replicas=0")
+    eventually(lambda: pods(plane, namespace), [])
+
+
+def test_a_job_completes(plane: Plane, two: Mapping[str, Node], namespace: str) -> None:
+    code = "import pathlib, sys; sys.exit(pathlib.Path('/keys/a').read_text() != 'right')"
+    container = {
+        "name": "once", "image": "python", "args": ["-c", code],
+        "volumeMounts": [{"name": "keys", "mountPath": "/keys"}],
+    }  # fmt: skip
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once"},
+        "spec": {
+            "backoffLimit": 20,
+            "template": {
+                "spec": {
+                    "restartPolicy": "OnFailure",
+                    "containers": [container],
+                    "volumes": [{"name": "keys", "secret": {"secretName": "keys"}}],
+                }
+            },
+        },
+    }
+    apply(plane, namespace, job)
+    plane.kubectl("-n", namespace, "create", "secret", "generic", "keys", "--from-literal=a=wrong")
+    eventually(
+        lambda: [
+            pod["status"]["containerStatuses"][0]["restartCount"] > 0
+            for pod in pods(plane, namespace)
+        ],
+        [True],
+    )
+    patch = json.dumps({"stringData": {"a": "right"}})
+    plane.kubectl("-n", namespace, "patch", "secret", "keys", "-p", patch)
+    plane.kubectl(
+        "-n", namespace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s", seconds=70
+    )
+
+
+def test_pods_of_a_killed_node_are_replaced(
+    plane: Plane, two: Mapping[str, Node], namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    apply(plane, namespace, deployment(replicas=3), service())
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
+    two["node-b"].kill()
+    with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
+        [dead] = [p for p in pods(plane, namespace) if p["spec"]["nodeName"] == "node-b"][:1]
+        import http.client
+
+        with plane.inside():
+            http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3).connect()
+    plane.kubectl(
+        "wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70
+    )
+    eventually(
+        lambda: sum(
+            pod["spec"]["nodeName"] == "node-a"
+            and {"type": "Ready", "status": "True"}.items()
+            <= next(c for c in pod["status"]["conditions"] if c["type"] == "Ready").items()
+            for pod in pods(plane, namespace)
+            if "nodeName" in pod["spec"]
+        ),
+        3,
+        seconds=60,
+    )
+    eventually(lambda: ask(plane, namespace).startswith("v1"), True)
+    two["node-b"].start()
+    plane.kubectl("wait", "--for=condition=Ready", "node/node-b", "--timeout=60s", seconds=70)
+    eventually(
+        lambda: [p for p in pods(plane, namespace) if "deletionTimestamp" in p["metadata"]], []
+    )
