@@ -91,7 +91,7 @@ class Stage:
     def run(self, script: str) -> None:
         """What a RUN line does: a shell in the root."""
         network = {name: value for name, value in os.environ.items() if NETWORK.fullmatch(name)}
-        mounted = 'mount -t proc proc "$1/proc"; exec chroot "$1" /bin/sh -c "cd $2 && $3"'
+        mounted = 'mount -t proc proc "$1/proc"; exec /usr/sbin/chroot "$1" /bin/sh -c "cd $2 && $3"'
         done = subprocess.run(
             [*NAMESPACES, "sh", "-euc", mounted, "sh", str(self.root), self.folder, script],
             env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **network}
@@ -115,7 +115,7 @@ class Stage:
         shut_in = (
             'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; '
             'mount -t proc proc "$1/proc"; mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"; '
-            'root=$1; folder=$2; shift 2; cd "$root$folder"; exec chroot "$root" "$@"'
+            'root=$1; folder=$2; shift 2; cd "$root$folder"; exec /usr/sbin/chroot "$root" "$@"'
         )
         rights = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs"]
         rights += ["--inh-caps=-all", "--bounding-set=-all", "--"]
