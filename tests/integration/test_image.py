@@ -118,6 +118,16 @@ def wait_until_ready(started: subprocess.Popen[str], port: int) -> None:
         time.sleep(0.1)
 
 
+def healthcheck(image: Stage, port: int) -> int:
+    """The status of the Compose file's own, asking another port."""
+    said = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["x-ready"]["test"]
+    assert said[0] == "CMD"
+    command = [part.replace(":8080/", f":{port}/") for part in said[1:]]
+    with image.start(command, {}) as started:
+        started.communicate(timeout=PATIENCE)
+        return int(started.returncode)
+
+
 def test_only_the_virtual_environment_is_added(image: Stage) -> None:
     site = next((image.root / "opt/laneway/lib").glob("python3*/site-packages"))
     assert (site / "laneway/_policy/queues/high.toml").exists()
@@ -184,6 +194,7 @@ def test_the_pods_of_the_manifests(
         pid = process_1(started, "laneway")
         wait_until_ready(started, port)
         assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).status_code == 200
+        assert healthcheck(image, port) == 0
         job = app.send_task("shop.mail.password_reset", ("ada@example.org",), queue="high")
         job.get(timeout=PATIENCE)
         os.kill(pid, signal.SIGTERM)
@@ -191,6 +202,7 @@ def test_the_pods_of_the_manifests(
         said = started.communicate(timeout=pod["terminationGracePeriodSeconds"])[0]
         assert started.returncode == 0, said
         assert time.monotonic() - began < pod["terminationGracePeriodSeconds"]
+    assert healthcheck(image, port) != 0
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()
     app.close()

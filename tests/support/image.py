@@ -91,7 +91,9 @@ class Stage:
     def run(self, script: str) -> None:
         """What a RUN line does: a shell in the root."""
         network = {name: value for name, value in os.environ.items() if NETWORK.fullmatch(name)}
-        mounted = 'mount -t proc proc "$1/proc"; exec /usr/sbin/chroot "$1" /bin/sh -c "cd $2 && $3"'
+        mounted = (
+            'mount -t proc proc "$1/proc"; exec /usr/sbin/chroot "$1" /bin/sh -c "cd $2 && $3"'
+        )
         done = subprocess.run(
             [*NAMESPACES, "sh", "-euc", mounted, "sh", str(self.root), self.folder, script],
             env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **network}
