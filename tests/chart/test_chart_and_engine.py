@@ -161,3 +161,24 @@ def test_a_worker_can_take_away_what_all_workers_have() -> None:
     assert pods["high"]["securityContext"]["runAsNonRoot"] is True
     assert workers.of("PodDisruptionBudget", queue="high") == []
     assert pods["default"]["containers"][0]["resources"].keys() == {"requests", "limits"}
+
+
+def test_a_worker_with_a_tag_of_its_own_does_not_get_the_digest_of_all() -> None:
+    digest = f"sha256:{'a' * 64}"
+    images = {
+        queue: each["spec"]["template"]["spec"]["containers"][0]["image"]
+        for queue, each in render(
+            {
+                "image": {"repository": "team/shop", "digest": digest},
+                "workers": {
+                    "high": {"image": {"tag": "2"}},
+                    "low": {"image": {"registry": "mirror.example"}},
+                },
+            }
+        )
+        .workers()
+        .items()
+    }
+    assert images["default"] == f"team/shop@{digest}"
+    assert images["high"] == "team/shop:2"
+    assert images["low"] == f"mirror.example/team/shop@{digest}"

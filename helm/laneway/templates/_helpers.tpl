@@ -46,7 +46,7 @@ laneway.dev/queue: {{ . | quote }}
 {{/* Labels of an object: as of laneway.selector. */}}
 {{- define "laneway.labels" -}}
 {{- $own := include "laneway.selector" . | fromYaml -}}
-{{- $_ := set $own "app.kubernetes.io/version" (default .root.Chart.AppVersion .root.Values.image.tag | replace "+" "_" | trunc 63) -}}
+{{- $_ := set $own "app.kubernetes.io/version" (default .root.Chart.AppVersion .root.Values.image.tag | replace "+" "_" | trunc 63 | regexFind "^.*[A-Za-z0-9]") -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "laneway" -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63) -}}
@@ -73,9 +73,12 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* An image: (dict "root" $ "image" dict). */}}
+{{/* An image: (dict "root" $ "image" dict). The digest for all is not that of another tag or
+repository. */}}
 {{- define "laneway.image" -}}
-{{- $image := mergeOverwrite (deepCopy .root.Values.image) (deepCopy (.image | default dict)) -}}
+{{- $own := .image | default dict -}}
+{{- $image := mergeOverwrite (deepCopy .root.Values.image) (deepCopy $own) -}}
+{{- if and (or $own.tag $own.repository) (not $own.digest) -}}{{- $_ := unset $image "digest" -}}{{- end -}}
 {{- $registry := default .root.Values.global.imageRegistry $image.registry -}}
 {{- $path := $image.repository -}}
 {{- if $registry -}}{{- $path = printf "%s/%s" (trimSuffix "/" $registry) $path -}}{{- end -}}
