@@ -35,11 +35,11 @@
 {{/* What selects the pods of a part, and never changes: (dict "root" $ "component" "worker" "queue"
 "high"). */}}
 {{- define "laneway.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .queue }}
-laneway.dev/queue: {{ . }}
+laneway.dev/queue: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -64,7 +64,7 @@ restart what it does not change. */}}
 "labels" dict). */}}
 {{- define "laneway.metadata" -}}
 name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- mergeOverwrite (deepCopy (.labels | default dict)) (include "laneway.labels" . | fromYaml) | toYaml | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (.annotations | default dict)) }}
@@ -204,10 +204,10 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 

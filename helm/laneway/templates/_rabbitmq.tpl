@@ -77,7 +77,7 @@ spec:
 {{- range $queue, $worker := $workers }}
 {{ include "laneway.rabbitmqHead" (dict "root" $root "kind" "Queue" "name" (printf "queue-%s" $queue)) }}
 spec:
-  name: {{ $queue }}
+  name: {{ $queue | quote }}
   vhost: {{ $prefix }}{{ $worker.vhost }}
   type: quorum
   durable: true
