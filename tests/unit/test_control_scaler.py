@@ -12,12 +12,14 @@ import pytest
 from laneway.broker import broker_address
 from laneway.broker.reported import ReportedCounters
 from laneway.cli.root import laneway
+from laneway.control.numbers import exposition
 from laneway.control.scaler import Scaler
 from laneway.control.scaler_pages import scaler_pages
 from laneway.control.scaler_watch import seen
 from laneway.errors import LanewayError, UnknownQueue
 from laneway.probes import Probes
 from laneway.scaling import Pace, Seen
+from support.expositions import control_that
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +129,19 @@ def test_it_is_ready_when_it_knows_or_when_time_alone_would_not_help(
     assert scaler.not_ready()
     clock.now = 21.0
     assert scaler.not_ready() == []
+
+
+def test_the_numbers_of_an_unknown_queue_are_absent_and_not_zero(
+    scaler: Scaler, make_policy: MakePolicy
+) -> None:
+    control = control_that(make_policy(known=""))
+    control.scaler = scaler
+    shown = exposition(control).decode()
+    assert 'laneway_scaler_known{queue="known"} 1.0' in shown
+    assert 'laneway_scaler_known{queue="default"} 0.0' in shown
+    for name in ("slots_needed", "workers_needed", "arrivals_per_second", "mean_runtime_seconds"):
+        assert f'laneway_{name}{{queue="known"}} ' in shown
+        assert f'laneway_{name}{{queue="default"}}' not in shown
 
 
 def counters(**said: int | None) -> ReportedCounters:
