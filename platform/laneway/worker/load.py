@@ -14,7 +14,7 @@ from uuid import uuid4
 import amqp.exceptions
 from celery.utils.log import get_logger
 
-from laneway.scaling import Report, pace_of_environment
+from laneway.scaling import Report
 from laneway.topology import REPORTS_EXCHANGE
 from laneway.worker.direct import DirectPool
 from laneway.worker.direct.slots import CONSUMING
@@ -49,7 +49,7 @@ class LoadReports:
         self._consumer = consumer
         self._run = uuid4().hex[:12]
         self._began = time.monotonic()
-        self._every = pace_of_environment().every
+        self._every = consumer.controller.pace.every
         self._due = 0.0
         self._warned = False
         self._connection: kombu.Connection | None = None
