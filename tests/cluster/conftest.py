@@ -9,6 +9,7 @@ import pytest
 
 from cluster import given
 from cluster.errors import ClusterUnavailable
+from cluster.keda import keda as start_keda
 from cluster.plane import Plane
 from cluster.plane import plane as start_plane
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.given import Cluster
+    from cluster.keda import Keda
 
 _numbers = itertools.count(1)
 
@@ -27,6 +29,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         pytest.skip("needs a plane of its own, and LANEWAY_CLUSTER=given")
     try:
         with start_plane(tmp_path_factory.mktemp("plane-logs")) as started:
+            yield started
+    except ClusterUnavailable as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def keda(plane: Plane) -> Iterator[Keda]:
+    """KEDA on the plane, from the first test that asks for it."""
+    try:
+        with start_keda(plane) as started:
             yield started
     except ClusterUnavailable as problem:
         pytest.skip(str(problem))

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from cluster.answers import Answers, answers
-from cluster.errors import ClusterUnavailable
-from cluster.keda import Keda
-from cluster.keda import keda as start_keda
 from cluster.waiting import always, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cluster.keda import Keda
     from cluster.plane import Plane
 
 pytestmark = pytest.mark.timeout(600)
@@ -31,16 +29,6 @@ _QUEUE: Final = "/api/queues/jobs/low"
 _SECONDS: Final = 60.0
 #: How long a number is watched that is not to move: several looks of both.
 _STILL: Final = 12.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keda(plane: Plane) -> Iterator[Keda]:
-    """KEDA on the plane, for this file."""
-    try:
-        with start_keda(plane) as started:
-            yield started
-    except ClusterUnavailable as problem:
-        pytest.skip(str(problem))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +165,7 @@ class Scaled:
 
 
 @pytest.fixture
-def scaled(plane: Plane, namespace: str, metrics: Answers) -> Iterator[Scaled]:
+def scaled(plane: Plane, keda: Keda, namespace: str, metrics: Answers) -> Iterator[Scaled]:
     """Ready to be made; removed with its ScaledObject first, whose finalizer KEDA takes away."""
     yield Scaled(plane, namespace, metrics)
     plane.kubectl("-n", namespace, "delete", "scaledobjects", "--all", "--timeout=30s")
