@@ -53,10 +53,10 @@ chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job account
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
 
-cluster-tools: $(STAMP)  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
+cluster-tools: $(STAMP) kubernetes-tools  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -P -m cluster.build
 
-cluster-test: $(STAMP) cluster-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")
+cluster-test: $(STAMP) kubernetes-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")
 	@$(BIN)/pytest tests/cluster $(CLUSTER)
 
 format: $(STAMP)  ## format the code

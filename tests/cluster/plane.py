@@ -155,8 +155,7 @@ def plane(logs: Path | None = None) -> Iterator[Plane]:
     check()
     reaper.remove_abandoned()
     with termination_raises(), ExitStack() as ending:
-        folder = Path(tempfile.mkdtemp(prefix=reaper.FOLDER_PREFIX))
-        reaper.write_owner(folder)
+        folder = reaper.make_folder()
         ending.enter_context(_removed_in_the_end(folder))
         made = Plane(folder, logs.absolute() if logs else ending.enter_context(_own_logs()))
         parts = Parts(made)

@@ -8,6 +8,7 @@ only, so that it starts at once from any directory.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,12 +19,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-#: What a plane's folder is called, before its own mark.
+#: What a plane's folder is called, before its maker and a mark of its own.
 FOLDER_PREFIX: Final = "laneway-cluster-"
 #: What ``ip netns exec`` mounts over /etc in a namespace.
 ETC: Final = Path("/etc/netns")
 _NAMED: Final = Path("/run/netns")
 _PATIENCE_SECONDS: Final = 10.0
+# The names say who made them, so that what nobody owns any more can be told whatever else is gone.
+_FOLDER: Final = re.compile(re.escape(FOLDER_PREFIX) + r"(\d+)-(\d+)-\w+")
+_NAMESPACE: Final = re.compile(r"lw-(\d+)-(\d+)-\w+-.+")
+
+
+def make_folder(parent: Path | None = None) -> Path:
+    """A new folder for a plane of this process, in `parent` (by default that for temporary files).
+
+    The namespaces of the plane have names made of its name.
+    """
+    pid = os.getpid()
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{pid}-{_started(pid)}-", dir=parent))
 
 
 def mark_of(folder: Path) -> str:
@@ -60,19 +73,16 @@ def remove_all(folder: Path) -> None:
 
 def remove_abandoned(parent: Path | None = None) -> None:
     """Remove planes whose maker is gone and whose reaper was killed too."""
-    parent = parent or Path(tempfile.gettempdir())
-    for folder in parent.glob(f"{FOLDER_PREFIX}*"):
-        try:
-            owner, started = (folder / "owner").read_text().split()
-        except (OSError, ValueError):
-            continue  # no plane's, or one that is just being made
-        if _started(int(owner)) != started:
+    for name in namespaces("lw-"):
+        if _is_abandoned(_NAMESPACE.fullmatch(name)):
+            remove_namespace(name)
+    for folder in (parent or Path(tempfile.gettempdir())).glob(f"{FOLDER_PREFIX}*"):
+        if _is_abandoned(_FOLDER.fullmatch(folder.name)):
             remove_all(folder)
 
 
-def write_owner(folder: Path) -> None:
-    """Note that this process is the maker of the plane in `folder`."""
-    (folder / "owner").write_text(f"{os.getpid()} {_started(os.getpid())}")
+def _is_abandoned(made: re.Match[str] | None) -> bool:
+    return made is not None and _started(int(made[1])) != made[2]
 
 
 def _inhabitants(name: str) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 import uuid
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -104,9 +103,8 @@ def cluster() -> Iterator[Cluster]:
         network.check()
     except ClusterUnavailable as why:
         pytest.skip(str(why))
-    folder = Path(tempfile.mkdtemp(prefix=reaper.FOLDER_PREFIX))
+    folder = reaper.make_folder()
     folder.chmod(0o755)
-    reaper.write_owner(folder)
     try:
         yield Cluster(folder, network.Network(folder))
     finally:

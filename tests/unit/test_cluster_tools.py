@@ -64,14 +64,14 @@ def test_a_given_cluster_needs_a_kubeconfig(
 
 
 def test_only_what_a_dead_plane_left_is_removed(tmp_path: Path) -> None:
-    living, dead, making = (tmp_path / f"{reaper.FOLDER_PREFIX}{n}" for n in ("a", "b", "c"))
-    for folder in (living, dead, making):
-        folder.mkdir()
-    reaper.write_owner(living)
+    living = reaper.make_folder(tmp_path)
     # The pid of a living process, but another one's start: the number was given out again.
-    (dead / "owner").write_text(f"{os.getpid()} 1")
+    dead = tmp_path / f"{reaper.FOLDER_PREFIX}{os.getpid()}-1-abcdefgh"
+    other = tmp_path / f"{reaper.FOLDER_PREFIX}notes"
+    dead.mkdir()
+    other.mkdir()
     reaper.remove_abandoned(tmp_path)
-    assert (living.exists(), dead.exists(), making.exists()) == (True, False, True)
+    assert (living.exists(), dead.exists(), other.exists()) == (True, False, True)
 
 
 def test_the_reaper_removes_the_folder_when_its_maker_is_gone(tmp_path: Path) -> None:
@@ -83,7 +83,10 @@ def test_the_reaper_removes_the_folder_when_its_maker_is_gone(tmp_path: Path) ->
         assert folder.exists()
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert not folder.exists()
 
 
