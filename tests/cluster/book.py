@@ -55,7 +55,7 @@ class Book:
         return len({entry.job for entry in self.entries() if entry.what == What.ENDED})
 
     def waits(self, queue: int) -> list[float]:
-        """Seconds from each job's publish to its first start, for the jobs of a queue that started."""
+        """Seconds from the publish to the first start, of the jobs of a queue that started."""
         sent: dict[int, float] = {}
         started: dict[int, float] = {}
         for entry in self.entries():

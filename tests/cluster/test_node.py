@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.node.image import Image
-from cluster.node.nodes import ZONE, nodes
+from cluster.node.nodes import ZONE
 from cluster.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from cluster.node.node import Node
     from cluster.plane import Plane
@@ -33,14 +32,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(('0.0.0.0', 8080), Handler).serve_forever()
 """
-
-
-@pytest.fixture(scope="module")
-def two(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Node]]:
-    python = Image(entrypoint=(sys.executable,), user=65532, group=65532)
-    logs = tmp_path_factory.mktemp("nodes")
-    with nodes(plane, {"node-a": "one", "node-b": "two"}, images={"python": python}, logs=logs) as made:
-        yield made
 
 
 def deployment(replicas: int = 2, version: str = "v1") -> dict[str, Any]:
@@ -96,8 +87,6 @@ def pods(plane: Plane, namespace: str) -> list[dict[str, Any]]:
 
 def ask(plane: Plane, namespace: str, path: str = "/") -> str:
     """What the Service answers to somebody on the plane's network."""
-    import http.client
-
     address = plane.hosts[f"web.{namespace}.svc"]
     with plane.inside():
         connection = http.client.HTTPConnection(address, 8080, timeout=5)
@@ -110,17 +99,21 @@ def test_a_deployment_rolls_and_its_service_answers(
     plane: Plane, two: Mapping[str, Node], namespace: str
 ) -> None:
     apply(plane, namespace, deployment(), service())
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     places = {pod["spec"]["nodeName"] for pod in pods(plane, namespace)}
     assert places == {"node-a", "node-b"}
     eventually(lambda: f"web.{namespace}.svc" in plane.hosts, True)
     eventually(lambda: ask(plane, namespace).startswith("v1 web-"), True)
     assert ask(plane, namespace, "/other").startswith("v1 web-")
     apply(plane, namespace, deployment(version="v2"))
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     eventually(lambda: ask(plane, namespace).startswith("v2 web-"), True)
     plane.kubectl("-n", namespace, "scale", "deployment/web", "--replicas=0")
-    eventually(lambda: pods(plane, namespace), [])
+    eventually(lambda: len(pods(plane, namespace)), 0)
 
 
 def test_a_job_completes(plane: Plane, two: Mapping[str, Node], namespace: str) -> None:
@@ -155,22 +148,27 @@ def test_a_job_completes(plane: Plane, two: Mapping[str, Node], namespace: str) 
     )
     patch = json.dumps({"stringData": {"a": "right"}})
     plane.kubectl("-n", namespace, "patch", "secret", "keys", "-p", patch)
-    plane.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "wait", "--for=condition=Complete", "job/once", "--timeout=60s", seconds=70
+    )
 
 
 def test_pods_of_a_killed_node_are_replaced(
     plane: Plane, two: Mapping[str, Node], namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     apply(plane, namespace, deployment(replicas=3), service())
-    plane.kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
     two["node-b"].kill()
-    with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
-        [dead] = [p for p in pods(plane, namespace) if p["spec"]["nodeName"] == "node-b"][:1]
-        import http.client
-
-        with plane.inside():
-            http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3).connect()
-    plane.kubectl("wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70)
+    [dead, *_] = [pod for pod in pods(plane, namespace) if pod["spec"]["nodeName"] == "node-b"]
+    with plane.inside():
+        connection = http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3)
+        with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
+            connection.connect()
+    plane.kubectl(
+        "wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70
+    )
     eventually(
         lambda: sum(
             pod["spec"]["nodeName"] == "node-a"
@@ -186,5 +184,5 @@ def test_pods_of_a_killed_node_are_replaced(
     two["node-b"].start()
     plane.kubectl("wait", "--for=condition=Ready", "node/node-b", "--timeout=60s", seconds=70)
     eventually(
-        lambda: [p for p in pods(plane, namespace) if "deletionTimestamp" in p["metadata"]], []
+        lambda: any("deletionTimestamp" in pod["metadata"] for pod in pods(plane, namespace)), False
     )

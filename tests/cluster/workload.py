@@ -53,9 +53,7 @@ class Workload:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 100) -> str:
         """In the test's namespace."""
-        return self._plane.kubectl(
-            "-n", self._namespace, *arguments, stdin=stdin, seconds=seconds
-        )
+        return self._plane.kubectl("-n", self._namespace, *arguments, stdin=stdin, seconds=seconds)
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Apply."""

@@ -152,6 +152,11 @@ class Node:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not killed."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> Path:
         """What the agent said."""
         return self.logs / f"{self.name}.log"
