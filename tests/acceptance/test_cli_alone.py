@@ -175,6 +175,8 @@ def test_no_other_verb_works_with_a_broken_policy(broken: Cli) -> None:
         ["queues", "pause", "low"],
         ["queues", "purge", "low", "--yes"],
         ["topology", "plan"],
+        ["topology", "apply", "--yes", "--wait", "1"],
+        ["topology", "wait", "--timeout", "0"],
         ["submit", "plain.add", "--args", "[1, 2]"],
     ],
 )

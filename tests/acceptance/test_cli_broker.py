@@ -85,6 +85,15 @@ def test_drift_is_seen_by_plan_and_doctor_and_repaired_by_apply(
     assert cli("topology", "plan").status == 0
 
 
+def test_a_worker_waits_for_its_topology(cli: Cli) -> None:
+    assert cli("topology", "wait").status == 0
+    assert cli("topology", "wait", "--queue", "low", "--timeout", "0").status == 0
+    nowhere = cli.having(LANEWAY_VHOST_PREFIX="nobody-")("topology", "wait", "--timeout", "0")
+    assert nowhere.status == 3
+    assert "nobody-jobs" in nowhere.err
+    assert cli("topology", "wait", "--queue", "hihg").status == 4
+
+
 def test_the_doctor_finds_a_running_platform_well(cli: Cli, platform: LocalPlatform) -> None:
     answer = cli("doctor")
     assert answer.status == 0, answer.out

@@ -22,13 +22,14 @@ from kombu.transport.native_delayed_delivery import (
 from laneway.broker.address import VHOST_KINDS, broker_address
 from laneway.broker.management import Management
 from laneway.broker.profile import profile_of, server_version
-from laneway.errors import BrokerError
+from laneway.errors import BrokerError, VirtualHostMissing
 from laneway.topology import (
     DEAD_INBOX,
     apply_plan,
     check_topology,
     desired_topology,
     digest_exchange,
+    look_at,
     make_plan,
 )
 from laneway.topology.changes import MarkApplied
@@ -465,3 +466,19 @@ def test_environments_share_a_broker_by_their_prefix(
 
 def desired_digest(management: Management, policy: Policy) -> str:
     return desired_topology(policy, profile_of(management.server_version()), "jobs").digest
+
+
+def test_what_workers_wait_for(
+    management: Management, policy: Policy, address: BrokerAddress, make_policy: MakePolicy
+) -> None:
+    """Nothing there, then all of it, then another policy's digest."""
+    with pytest.raises(VirtualHostMissing):
+        look_at(address, policy, ["high"])
+    apply(management, policy, address)
+    assert look_at(address, policy, ["high", "vault"]) == ()
+    other = make_policy(high="[broker]\nmax_length = 7\n", vault='[broker]\nvhost = "secure"\n')
+    assert [found.severity for found in look_at(address, other, ["high"])] == ["drift"]
+    assert look_at(address, other, ["vault"]) == (), "the other virtual host is another topology"
+    more = make_policy(high="", bulk="", vault='[broker]\nvhost = "secure"\n')
+    severities = [found.severity for found in look_at(address, more, ["high", "bulk"])]
+    assert severities == ["fatal", "drift"]

@@ -1,18 +1,35 @@
 {{/* What the processes read: addresses and secrets by reference, and nothing that they do not need. */}}
 
 {{/* The Secret with the broker's address: (dict "root" $ "part" "jobs"), "secure", "control" or
-"topology". */}}
+"topology". With the chart's own RabbitMQ, the one that an operator makes for that user; only its
+first user may do what the topology needs. */}}
 {{- define "laneway.brokerSecret" -}}
-{{- $part := index .root.Values.broker .part -}}
-{{- if .root.Values.development.createSecrets -}}
+{{- $values := .root.Values -}}
+{{- if $values.development.createSecrets -}}
 {{- include "laneway.partName" (dict "root" .root "part" (printf "broker-%s" .part)) -}}
+{{- else if $values.rabbitmq.cluster.enabled -}}
+{{- if and $values.rabbitmq.topologyOperator.enabled (ne .part "topology") -}}
+{{- include "laneway.partName" (dict "root" .root "part" .part) }}-user-credentials
 {{- else -}}
-{{- $part.existingSecret -}}
+{{- include "laneway.partName" (dict "root" .root "part" "rabbitmq") }}-default-user
+{{- end -}}
+{{- else -}}
+{{- (index $values.broker .part).existingSecret -}}
 {{- end -}}
 {{- end }}
 
+{{/* Whether that Secret holds URLs, and not a user and a password; empty is no. As above. */}}
+{{- define "laneway.brokerSecretHasUrl" -}}
+{{- $values := .root.Values -}}
+{{- if or $values.development.createSecrets (and (not $values.rabbitmq.cluster.enabled) (index $values.broker .part).urlKey) -}}true{{- end -}}
+{{- end }}
+
 {{- define "laneway.brokerHost" -}}
+{{- if .Values.rabbitmq.cluster.enabled -}}
+{{- include "laneway.partName" (dict "root" $ "part" "rabbitmq") }}.{{ .Release.Namespace }}.svc
+{{- else -}}
 {{- .Values.broker.host -}}
+{{- end -}}
 {{- end }}
 
 {{- define "laneway.fromSecret" -}}
@@ -28,7 +45,7 @@
 {{- $broker := .root.Values.broker -}}
 {{- $part := index $broker .part -}}
 {{- $secret := include "laneway.brokerSecret" . -}}
-{{- if or $part.urlKey .root.Values.development.createSecrets }}
+{{- if include "laneway.brokerSecretHasUrl" . }}
 {{ include "laneway.fromSecret" (dict "name" "LANEWAY_BROKER_URL" "secret" $secret "key" (default "url" $part.urlKey)) }}
 {{- if .management }}
 {{ include "laneway.fromSecret" (dict "name" "LANEWAY_MANAGEMENT_URL" "secret" $secret "key" $part.managementUrlKey) }}
@@ -190,7 +207,7 @@ stand in a checkout. (dict "root" $ "size" "64Mi"), and the mounts of the root. 
 {{- define "laneway.checksum" -}}
 {{- $read := dict "policy" .root.Values.policy.revision -}}
 {{- if .root.Values.development.createSecrets -}}
-{{- $_ := set $read "development" .root.Values.development -}}
+{{- $_ := set $read "development" (ternary .root.Values.development (omit .root.Values.development "managementUrl") (hasKey . "management")) -}}
 {{- end -}}
 {{- $read | toJson | sha256sum -}}
 {{- end }}

@@ -190,3 +190,13 @@ priorityClassName: {{ . }}
 runtimeClassName: {{ . }}
 {{- end }}
 {{- end }}
+
+{{/* A PodDisruptionBudget: (dict "root" $ "component" ... "queue" ... "pdb" dict). A pod that is not
+ready does no work, so it may always go. */}}
+{{- define "laneway.pdbSpec" -}}
+maxUnavailable: {{ if kindIs "string" .pdb.maxUnavailable }}{{ .pdb.maxUnavailable | quote }}{{ else }}{{ int .pdb.maxUnavailable }}{{ end }}
+unhealthyPodEvictionPolicy: AlwaysAllow
+selector:
+  matchLabels:
+    {{- include "laneway.selector" . | nindent 4 }}
+{{- end }}

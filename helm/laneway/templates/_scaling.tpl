@@ -34,7 +34,22 @@ slots
 {{- define "laneway.scalerSecret" -}}
 {{- if .root.Values.development.createSecrets -}}
 {{- include "laneway.partName" (dict "root" .root "part" (printf "scaler-%s" .vhost)) -}}
+{{- else if .root.Values.rabbitmq.cluster.enabled -}}
+{{- if .root.Values.rabbitmq.topologyOperator.enabled -}}
+{{- include "laneway.partName" (dict "root" .root "part" (printf "scaler-%s" .vhost)) }}-user-credentials
+{{- else -}}
+{{- include "laneway.partName" (dict "root" .root "part" "rabbitmq") }}-default-user
+{{- end -}}
 {{- else -}}
 {{- (index .root.Values.keda .vhost).existingSecret -}}
+{{- end -}}
+{{- end }}
+
+{{/* The key of that Secret with the management interface's address; empty: it is in no Secret. */}}
+{{- define "laneway.scalerHostKey" -}}
+{{- if .root.Values.development.createSecrets -}}
+host
+{{- else if not .root.Values.rabbitmq.cluster.enabled -}}
+{{- (index .root.Values.keda .vhost).hostKey -}}
 {{- end -}}
 {{- end }}

@@ -34,7 +34,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "laneway.cli.outbox:outbox",
         "Publish what an outbox holds, and look after it.",
     ),
-    "topology": ("laneway.cli.topology:topology", "Plan or apply what must exist on the broker."),
+    "topology": (
+        "laneway.cli.topology:topology",
+        "Plan, apply or wait for what must exist on the broker.",
+    ),
     "render": (
         "laneway.cli.render:render",
         "Write what other systems need to know of the policy.",

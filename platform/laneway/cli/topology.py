@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,8 +13,15 @@ from laneway.broker.management import Management
 from laneway.cli.exit_codes import ExitCode
 from laneway.cli.options import find_platform
 from laneway.cli.output import json_option, write_json
+from laneway.errors import BrokerError
 from laneway.policy import load_policy
-from laneway.topology import Plan, apply_plan, make_plan
+from laneway.topology import Plan, apply_plan, look_at, make_plan, wait_for_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds between two tries to reach the management interface.
+_RETRY_EVERY: Final = 2.0
 
 _prune = click.option(
     "--prune", is_flag=True, help="Delete queues that left the policy, if they are empty."
@@ -24,10 +33,10 @@ _recreate = click.option(
 
 @click.group()
 def topology() -> None:
-    """Plan or apply what must exist on the broker.
+    """Plan or apply what must exist on the broker, or wait until it does.
 
-    Needs the management interface (LANEWAY_MANAGEMENT_URL). Nothing else that Laneway does needs
-    its rights.
+    Plan and apply need the management interface (LANEWAY_MANAGEMENT_URL). Nothing else that
+    Laneway does needs its rights.
     """
     find_platform()
 
@@ -51,8 +60,15 @@ def plan(prune: bool, recreate_empty: bool, as_json: bool) -> ExitCode:
 @_prune
 @_recreate
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait for a broker that does not answer yet.",
+)
 @json_option
-def apply(prune: bool, recreate_empty: bool, yes: bool, as_json: bool) -> ExitCode:
+def apply(prune: bool, recreate_empty: bool, yes: bool, wait: float, as_json: bool) -> ExitCode:
     """Carry the plan out; status 1 if something of it is left to people.
 
     Nothing that holds messages is ever deleted.
@@ -61,7 +77,12 @@ def apply(prune: bool, recreate_empty: bool, yes: bool, as_json: bool) -> ExitCo
         raise click.UsageError("--json cannot ask: add --yes")
     policy, address = load_policy(), broker_address()
     with Management(address) as management:
-        made = make_plan(management, policy, address, prune=prune, recreate_empty=recreate_empty)
+        made = _when_it_answers(
+            lambda: make_plan(
+                management, policy, address, prune=prune, recreate_empty=recreate_empty
+            ),
+            wait,
+        )
         _show(made, as_json=as_json)
         if made.changes:
             if not yes:
@@ -71,6 +92,65 @@ def apply(prune: bool, recreate_empty: bool, yes: bool, as_json: bool) -> ExitCo
             if not as_json:
                 click.echo("applied")
     return ExitCode.NO if made.refusals else ExitCode.OK
+
+
+@topology.command()
+@click.option(
+    "--queue", "queues", multiple=True, metavar="NAME", help="Only what its worker needs."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait.",
+)
+@click.option(
+    "--drift-after",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="After so long, be content with a topology that differs but works.  [default: never]",
+)
+def wait(queues: tuple[str, ...], timeout: float, drift_after: float | None) -> ExitCode:
+    """Wait until this very topology stands, without any privilege.
+
+    Status 1: it works, but differs; 3: the broker cannot be asked; 5: something is missing.
+    """
+    policy, address = load_policy(), broker_address()
+    names = [policy.queue(name).name for name in queues or policy.queues]
+    ended = wait_for_topology(
+        lambda: look_at(address, policy, names),
+        timeout=timeout,
+        drift_after=drift_after,
+        report=lambda line: click.echo(line, err=True),
+    )
+    for finding in ended.findings:
+        click.echo(f"{finding.severity}: {finding.what}. {finding.cure}", err=True)
+    if ended.enough:
+        return ExitCode.OK
+    missing = any(finding.severity == "fatal" for finding in ended.findings)
+    return ExitCode.FAILED if missing else ExitCode.NO
+
+
+def _when_it_answers(make: Callable[[], Plan], seconds: float) -> Plan:
+    """Make the plan as soon as the management interface answers.
+
+    Raises:
+        BrokerError: it does not within these seconds.
+    """
+    until = time.monotonic() + seconds
+    said = ""
+    while True:
+        try:
+            return make()
+        except BrokerError as error:
+            if time.monotonic() >= until:
+                raise
+            if str(error) != said:
+                said = str(error)
+                click.echo(f"waiting: {said}", err=True)
+        time.sleep(_RETRY_EVERY)
 
 
 def _show(made: Plan, *, as_json: bool) -> None:

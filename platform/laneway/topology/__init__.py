@@ -16,6 +16,7 @@ from laneway.topology.desired import (
     pause_mark,
 )
 from laneway.topology.plan import Plan, make_plan
+from laneway.topology.wait import Waited, look_at, wait_for_topology
 
 __all__ = [
     # What must stand
@@ -29,6 +30,10 @@ __all__ = [
     "Finding",
     "check_bindings",
     "check_topology",
+    # Wait
+    "Waited",
+    "look_at",
+    "wait_for_topology",
     # Names
     "AUDIT_STREAM",
     "DEAD_EXCHANGE",
