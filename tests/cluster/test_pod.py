@@ -306,7 +306,11 @@ def test_probes_decide_what_is_ready_and_what_starts_again(cluster: Cluster) -> 
                 **ask,
                 "failureThreshold": 99,
             },
-            readinessProbe={"httpGet": {"path": "/ready", "port": 8080}, **ask},
+            readinessProbe={
+                "httpGet": {"path": "/ready", "port": 8080},
+                **ask,
+                "periodSeconds": 0.5,
+            },
             livenessProbe={"httpGet": {"path": "/live", "port": "web"}, **ask},
         )
 
