@@ -30,6 +30,9 @@ bugsink: $(STAMP)  ## show the licence of Bugsink, ask, and install it for the t
 chart-tools: $(STAMP)  ## install what judges the chart: kubernetes-validate, checkov, promtool (2 minutes, 450 MB)
 	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_tools
 
+chart-golden: $(STAMP) kubernetes-tools  ## write the chart's reviewed output anew (tests/chart/golden): read the diff
+	@PYTHONPATH=tests $(BIN)/python -P -m support.chart_golden
+
 kubernetes-tools: $(STAMP)  ## install helm and kubectl in a folder of their own, for rendering and the tests
 	@$(BIN)/python -m laneway.local install-kubernetes-tools
 
@@ -71,10 +74,16 @@ types: $(STAMP)  ## mypy, strict
 layers: $(STAMP)  ## the import layers of docs/design/layers.md
 	@$(BIN)/lint-imports
 
+render: $(STAMP) kubernetes-tools  ## write chart values, manifests, Compose and supervisord files from queues/
+	@$(BIN)/laneway render
+
+verify: $(STAMP) kubernetes-tools  ## fail if one of them is not what queues/ say
+	@$(BIN)/laneway render --check
+
 lock: $(STAMP)  ## renew both lock files: the engine's and that of the benchmarks' peers
 	@scripts/lock $(BIN)
 
-ci: lint types layers test  ## everything that decides whether a change lands
+ci: lint types layers verify test  ## everything that decides whether a change lands
 
 clean:  ## remove what the targets above made
 	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

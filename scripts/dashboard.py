@@ -53,13 +53,18 @@ OF_A_QUEUE: dict[str, tuple[str, Lines]] = {
     ),
     "Jobs a second": (
         "ops",
-        {kind: rate(kind) for kind in ("started", "succeeded", "retried", "failed")},
+        {
+            "arrived": f"max(laneway_arrivals_per_second{{{QUEUE}}})",
+            **{kind: rate(kind) for kind in ("started", "succeeded", "retried", "failed")},
+        },
     ),
+    "Jobs that wait": ("short", {"backlog": f"max(laneway_backlog_jobs{{{QUEUE}}})"}),
     "Slots": (
         "short",
         {
             "needed": f"max(laneway_slots_needed{{{QUEUE}}})",
             "there": f"sum(laneway_concurrency{{{QUEUE}}})",
+            "busy": f"max(laneway_busy_slots{{{QUEUE}}})",
             "workers": f"count(laneway_concurrency{{{QUEUE}}})",
         },
     ),

@@ -89,6 +89,8 @@ class Probes:
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
         host, port = self._server.server_address[:2]
+        #: Where it answers; of use where the address said 0, which is any free one.
+        self.port = int(port)
         log.info("health and metrics on http://%s:%s", host, port)
 
     def close(self) -> None:

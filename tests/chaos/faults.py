@@ -29,6 +29,8 @@ _SLOW: Final = 0.15
 _STORM: Final = 1.2
 _UPGRADE: Final = 45.0
 _POLICY: Final = "chaos.full"
+#: Seconds by which a clock that is wrong is ahead.
+_JUMPS: Final = (3600, -3600, 86_400 * 365, -300)
 
 
 class Faults:
@@ -103,6 +105,17 @@ class Faults:
             self._workers.wait_until_up(name, starts + 1, _UPGRADE)
             time.sleep(1.0)
         return "all workers, one after the other"
+
+    def _clock_jump(self, fault: Fault) -> str:
+        """A worker's clock is set wrong, and right again later."""
+        name = _certain(self._workers.names, fault)
+        ahead = _JUMPS[fault.who // len(self._workers.names) % len(_JUMPS)]
+        assert self._stage.clocks is not None
+        with ExitStack() as stack:
+            stack.callback(self._stage.clocks.move, name, 0)
+            self._stage.clocks.move(name, ahead)
+            time.sleep(fault.seconds)
+        return f"{name}, {ahead:+d} s"
 
     # -- brokers -----------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ FAULTS: Final[Mapping[str, tuple[float, float]]] = {
     "disk-alarm": (2, 5),
     "full-queue": (2, 4),
     "redis-down": (1, 4),
+    "clock-jump": (3, 6),
 }
 #: Faults that need several nodes, besides those above.
 CLUSTER_FAULTS: Final[Mapping[str, tuple[float, float]]] = {

@@ -100,7 +100,8 @@ def go(run: RunDirectory, system: System, settings: Settings, say: Callable[[str
         say: tells people what happens.
     """
     began = time.monotonic()
-    with Stage(run, system, settings.nodes) as stage:
+    jumps = any(fault.kind == "clock-jump" for fault in settings.faults)
+    with Stage(run, system, settings.nodes, jumps=jumps) as stage:
         problems = [] if stage.are_consumed(_WORKERS_UP) else ["not all workers came up"]
         producers = _producers(stage, settings)
         time.sleep(_PRODUCERS_UP)

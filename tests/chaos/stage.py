@@ -13,6 +13,7 @@ import amqp
 
 from bench.setup import PEERS_PYTHON, ROOT
 from bench.stage import clean_environment
+from chaos.clock import Clocks
 from chaos.ledger import QUEUES, VARIABLE, size
 from chaos.producer import VARIABLE as ORDERS
 from chaos.remains import is_dead
@@ -64,9 +65,17 @@ class Stage:
         run: owns all processes and files.
         system: what is tried.
         nodes: of the broker.
+        jumps: whether clocks of workers will jump.
+
+    Raises:
+        NoCompiler: clocks cannot be moved on this machine.
     """
 
-    def __init__(self, run: RunDirectory, system: System, nodes: int = 1) -> None:
+    def __init__(
+        self, run: RunDirectory, system: System, nodes: int = 1, *, jumps: bool = False
+    ) -> None:
+        #: The clocks of the workers; None where they are the machine's.
+        self.clocks = Clocks(run.folder(f"clocks-{system.key}")) if jumps else None
         self.system = system
         self._run = run
         self._stack = ExitStack()
@@ -94,6 +103,7 @@ class Stage:
                 python=self._python,
                 environment=self._environment(),
                 logs=self.logs,
+                **({"own": self.clocks.environment} if self.clocks else {}),
             )
             stack.enter_context(self.workers)
             self._stack = stack.pop_all()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaos import report
+from chaos.clock import can_move
 from chaos.plan import plan
 from chaos.run import Settings, go
 from chaos.systems import SYSTEMS
@@ -30,8 +31,10 @@ def run_directory() -> Iterator[RunDirectory]:
 
 
 def test_nothing_is_lost(run_directory: RunDirectory) -> None:
-    """One fault of each family: worker, broker, network, room, Redis."""
+    """One fault of each family: worker, broker, network, room, Redis, clocks."""
     kinds = ["kill-group", "kill-broker", "half-open", "full-queue", "redis-down"]
+    # (Moving clocks takes a C compiler.)
+    kinds += ["clock-jump"] if can_move() else []
     faults = plan(1, len(kinds), kinds=kinds, gap=1.5)
     settings = Settings(seed=1, jobs=2500, rate=100.0, faults=faults, patience=30.0)
 

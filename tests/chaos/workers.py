@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from bench.machine import family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from subprocess import Popen
 
@@ -36,6 +36,7 @@ class Workers:
         python: the interpreter.
         environment: all that they see.
         logs: a folder for their output, one file a worker.
+        own: what one of them sees besides, by its name.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Workers:
         python: str,
         environment: Mapping[str, str],
         logs: Path,
+        own: Callable[[str], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._run = run
         self._workers = {worker.name: worker for worker in (*workers, *asleep)}
@@ -54,6 +56,7 @@ class Workers:
         self._python = python
         self._environment = environment
         self._logs = logs
+        self._own = own
         self._processes: dict[str, Popen[bytes]] = {}
         #: How often each was started.
         self.starts = dict.fromkeys(self._workers, 0)
@@ -130,7 +133,7 @@ class Workers:
                 [self._python, "-P", *self._workers[name].command],
                 name=f"worker-{name}",
                 log=self._logs / f"worker-{name}.log",
-                environment=self._environment,
+                environment={**self._environment, **self._own(name)},
             )
             self.starts[name] += 1
 

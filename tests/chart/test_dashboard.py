@@ -51,7 +51,6 @@ def test_it_is_there_only_if_asked_for() -> None:
 def test_each_number_it_asks_for_is_one_that_is_told() -> None:
     known = expositions.samples(expositions.control_exposition(load_policy(ROOT)))
     known |= expositions.samples(expositions.worker_exposition("high"))
-    known.setdefault("laneway_slots_needed", {"queue"})
     for expression in targets():
         asked = re.findall(r"(laneway_\w+)\{([^}]*)\}", expression)
         assert asked, expression

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import amqp.exceptions
 import httpx
+import kombu
 import pytest
 
 from integration.test_health import free_port
-from support.chart import Manifests, render
-from support.workers import POLICY, TESTS
+from support.chart import CHART, NAMESPACE, Manifests, render
+from support.topology import apply_policy
+from support.workers import POLICY, TESTS, make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +42,8 @@ class Pod:
         self._spec = spec
         self._secrets = secrets
         self.port = free_port()
+        #: Names of Services, which lead nowhere here, and what to ask instead.
+        self.hosts: dict[str, str] = {}
 
     def _container(self, name: str) -> dict[str, Any]:
         every = [*self._spec.get("initContainers", []), *self._spec["containers"]]
@@ -48,7 +56,11 @@ class Pod:
         env["LANEWAY_POLICY"] = str(POLICY)
         for variable in self._container(name)["env"]:
             if "value" in variable:
-                env[variable["name"]] = variable["value"]
+                # As the kubelet does: $(NAME) is a variable that was said before.
+                value = re.sub(r"\$\((\w+)\)", lambda it: env[it[1]], variable["value"])
+                for host, instead in self.hosts.items():
+                    value = value.replace(host, instead)
+                env[variable["name"]] = value
             else:
                 reference = variable["valueFrom"]["secretKeyRef"]
                 env[variable["name"]] = self._secrets[reference["key"]]
@@ -145,3 +157,83 @@ def test_the_topology_a_worker_and_control_start_as_rendered(
         for each, name in ((worker, "worker"), (control, "control")):
             for kind in ("startup", "readiness", "liveness"):
                 each.wait_for(each.probe(name, kind))
+
+
+@contextmanager
+def users_of(rendered: Manifests, address: BrokerAddress) -> Iterator[dict[str, BrokerAddress]]:
+    """The users that the topology operator would make, with their rights, and how they enter."""
+    made = {}
+    with ExitStack() as stack:
+        api = stack.enter_context(
+            httpx.Client(base_url=f"{address.management_url}/api/", trust_env=False)
+        )
+        for user in rendered.of("User"):
+            name, password = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
+            tags = ",".join(user["spec"].get("tags", []))
+            api.put(f"users/{name}", json={"password": password, "tags": tags}).raise_for_status()
+            stack.callback(api.delete, f"users/{name}")
+            for right in rendered.of("Permission"):
+                if right["spec"]["userReference"]["name"] == user["metadata"]["name"]:
+                    path = f"permissions/{right['spec']['vhost']}/{name}"
+                    api.put(path, json=right["spec"]["permissions"]).raise_for_status()
+            part = user["metadata"]["name"].removeprefix("laneway-")
+            made[part] = address.as_user(name, password)
+        yield made
+
+
+def test_the_rights_of_the_operators_users_are_enough_and_lead_nowhere_else(
+    address: BrokerAddress, redis: PrivateRedis
+) -> None:
+    """A worker's user works in its own virtual host, and only publishes into the other."""
+    rendered = render(
+        {"app": "support.tasks:app", "broker": {"vhostPrefix": address.vhost_prefix}},
+        files=[CHART / "values-rabbitmq.yaml"],
+    )
+    apply_policy(address)
+    broker, management = urlsplit(address.urls[0]), urlsplit(address.management_url or "")
+    hosts = {
+        f"laneway-rabbitmq.{NAMESPACE}.svc:5672": f"{broker.hostname}:{broker.port}",
+        f"laneway-rabbitmq.{NAMESPACE}.svc:15672": f"{management.hostname}:{management.port}",
+    }
+    with users_of(rendered, address) as users:
+        app = make_app(users["jobs"], redis.url)
+        worker = pod(rendered, "Deployment", "worker", {"url": redis.url, **login(users["jobs"])})
+        worker.hosts = hosts
+        assert worker.run("topology", timeout="0") == 0
+        with worker.running("worker"):
+            worker.wait_for(worker.probe("worker", "readiness"))
+            soon = app.send_task("plain.add", (1, 2), queue="low")
+            later = app.send_task("plain.add", (3, 4), queue="low", countdown=1)
+            assert soon.get(timeout=PATIENCE) == 3
+            assert later.get(timeout=PATIENCE) == 7
+        app.send_task("vault.pay", (1,), ignore_result=True)
+        app.send_task("vault.pay", (1,), ignore_result=True, countdown=1)
+
+        with kombu.Connection(users["jobs"].kombu_urls("secure")) as connection:
+            for refused in ("basic_get", "queue_purge", "queue_delete"):
+                with pytest.raises(amqp.exceptions.AccessRefused):
+                    getattr(connection.channel(), refused)("secure")
+
+        secret = {"url": redis.url, **login(users["control"])}
+        control = pod(rendered, "Deployment", "control", secret)
+        control.hosts = hosts
+        with control.running("control"):
+            control.wait_for(control.probe("control", "readiness"))
+
+        scaler = login(users["scaler-jobs"])
+        jobs, secure = address.vhost("jobs"), address.vhost("secure")
+        for vhost, queue, status in ((jobs, "low", 200), (secure, "secure", 401)):
+            answer = httpx.get(
+                f"http://{management.hostname}:{management.port}/api/queues/{vhost}/{queue}",
+                auth=(scaler["username"], scaler["password"]),
+                trust_env=False,
+            )
+            assert answer.status_code == status, answer.text
+
+
+def login(address: BrokerAddress) -> dict[str, str]:
+    """What the operator writes into a user's Secret."""
+    parts = urlsplit(address.urls[0])
+    assert parts.username
+    assert parts.password
+    return {"username": parts.username, "password": parts.password}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -11,10 +13,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from laneway.queue_control import pause_queue, resume_queue
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis
 
@@ -112,3 +117,52 @@ def test_a_taken_port_ends_the_worker_with_the_reason(
         finally:
             worker.stop()
     assert "Address already in use" in worker.tail()
+
+
+def test_a_loop_that_stands_is_not_alive_until_it_turns_again(
+    topology: BrokerAddress, redis: PrivateRedis, tmp_path: Path
+) -> None:
+    hold, port = tmp_path / "hold", free_port()
+    env = environment(topology, redis.url, HOLD=str(hold))
+    options = ("--pool", "prefork", "--health", str(port))
+    with WorkerProcess("low", env, *options, app="support.standing_tasks:app"):
+        wait_for_status(port, "/readyz", 200)
+        hold.touch()
+        assert "the parent's loop has not turned" in wait_for_status(port, "/livez", 503).text
+        hold.unlink()
+        wait_for_status(port, "/livez", 200)
+
+
+def test_a_process_that_stands_makes_a_direct_worker_not_alive(
+    topology: BrokerAddress, redis: PrivateRedis, tmp_path: Path
+) -> None:
+    port = free_port()
+    env = environment(topology, redis.url, HOLD=str(tmp_path / "hold"))
+    options = ("--pool", "direct", "--concurrency", "1", "--health", str(port))
+    with WorkerProcess("low", env, *options, app="support.standing_tasks:app"):
+        wait_for_status(port, "/readyz", 200)
+        [told] = (make_app(topology, redis.url).control.inspect().stats() or {}).values()
+        [process] = told["pool"]["processes"]
+        os.kill(process, signal.SIGSTOP)
+        try:
+            assert f"process {process} has not" in wait_for_status(port, "/livez", 503).text
+        finally:
+            os.kill(process, signal.SIGCONT)
+        wait_for_status(port, "/livez", 200)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct"])
+def test_a_paused_worker_is_ready(topology: BrokerAddress, redis: PrivateRedis, pool: str) -> None:
+    """It does what it was told: a rollout must not stand still because somebody paused a queue."""
+    app, port = make_app(topology, redis.url), free_port()
+    env = environment(topology, redis.url)
+    with WorkerProcess("low", env, "--pool", pool, "--health", str(port)) as worker:
+        wait_for_status(port, "/readyz", 200)
+        pause_queue(topology, app.policy, "low")
+        try:
+            worker.wait_for("paused")
+            assert ask(port, "/readyz").status_code == 200
+        finally:
+            resume_queue(topology, app.policy, "low")
+        worker.wait_for("resumed")
+        assert ask(port, "/readyz").status_code == 200

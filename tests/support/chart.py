@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from laneway.local.cache import cache_folder
+from laneway.local import KUBERNETES_TOOLS, need_tools
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "helm" / "laneway"
@@ -144,6 +144,36 @@ def _folders() -> dict[str, str]:
 
 def tool(name: str) -> Path:
     """``helm`` or ``kubectl``, as ``make test`` installs them."""
-    path = cache_folder("kubernetes-tools", variable="LANEWAY_KUBERNETES_TOOLS") / name
-    assert path.exists(), f"{path} is missing: `make kubernetes-tools` installs it"
-    return path
+    return need_tools(KUBERNETES_TOOLS) / name
+
+
+@cache
+def _own_values() -> dict[str, Any]:
+    text = (CHART / "values.yaml").read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader=yaml.CSafeLoader))
+
+
+def merged(values: Values) -> dict[str, Any]:
+    """The chart's own values with these over them, as Helm merges (null takes a key away)."""
+    return _merge(_own_values(), values)
+
+
+def workers_of(values: Values) -> dict[str, dict[str, Any]]:
+    """Queue: everything that its worker is told; those that are enabled."""
+    all_values = merged(values)
+    found = {
+        queue: _merge(all_values["workerDefaults"], own)
+        for queue, own in all_values["workers"].items()
+    }
+    return {queue: worker for queue, worker in found.items() if worker["enabled"]}
+
+
+def _merge(under: Values, over: Values) -> dict[str, Any]:
+    made = dict(under)
+    for key, value in over.items():
+        there = made.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            made[key] = _merge(there, value)
+        else:
+            made[key] = value
+    return made

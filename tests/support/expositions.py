@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from laneway.control.numbers import exposition as of_control
 from laneway.facts import FactKind
 from laneway.metrics import FactCounter
+from laneway.scaling import Known, Load, slots_needed
+from laneway.scaling.fleet import Waits
 from laneway.worker.exposition import exposition as of_worker
 from laneway.worker.tally import Tallies
 
@@ -32,6 +34,23 @@ def control_exposition(policy: Policy) -> bytes:
     return of_control(control_that(policy))
 
 
+def known(policy: Policy, queue: str) -> Known:
+    """What a scaler answers of a queue that nothing is done on."""
+    one = policy.queue(queue)
+    load = Load(arrivals=0.0, runtime=1.0, busy=0.0, backlog=0.0)
+    return Known(
+        queue=one,
+        load=load,
+        need=slots_needed(one, load),
+        runtime_from="measured",
+        reporting=1,
+        slots_there=4,
+        notes=(),
+        waits=Waits(started=0, mean=0.0, buckets=()),
+        covers=60.0,
+    )
+
+
 def control_that(policy: Policy) -> Any:
     """A control process that has done nothing, as far as its exposition looks."""
     counts = SimpleNamespace(written=0, kept=0, given_up=0)
@@ -41,6 +60,7 @@ def control_that(policy: Policy) -> Any:
         keepers=[SimpleNamespace(vhost="jobs", problem=None, held=0)],
         inbox={"jobs": 0},
         results=SimpleNamespace(counts=counts, waiting=0),
+        scaler=SimpleNamespace(answers=lambda: [known(policy, queue) for queue in policy.queues]),
         periodic=[SimpleNamespace(name="look", runs=1, failures=0)],
     )
 

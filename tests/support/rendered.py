@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from laneway.cli.root import main
+from laneway.local import KUBERNETES_TOOLS, Tools, find_tools
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +34,26 @@ autoscaler = "keda"
 min = 1
 max = 6
 """
+
+
+def tool(tools: Tools, name: str) -> str:
+    """One of these programs; a laptop may be without them."""
+    folder = find_tools(tools)
+    if folder is None:
+        missing = f"{name} is not installed: make {tools.name}"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return str(folder / name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +77,38 @@ class Checkout:
         """Add, or change, the file of a queue."""
         (self.root / "queues" / f"{name}.toml").write_text(content)
 
-    def render(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """``laneway render …``, into this checkout and by its policy."""
-        command = [sys.executable, "-P", "-m", "laneway", "render", *arguments]
-        return subprocess.run(
-            command if "--print" in arguments else [*command, "--to", str(self.root)],
-            env={**os.environ, "LANEWAY_POLICY": str(self.root)},
+    def render(self, *arguments: str, **environ: str) -> Said:
+        """``laneway render …``, into this checkout and by its policy; in this process."""
+        command = ["render", *arguments]
+        if "--print" not in arguments:
+            command += ["--to", str(self.root)]
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in {"LANEWAY_POLICY": str(self.root), **environ}.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(command)
+        status = int(ended.value.code or 0)
+        return Said(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
+
+    def files(self) -> dict[str, str]:
+        """All of its files."""
+        found = [path for path in self.root.rglob("*") if path.is_file()]
+        return {path.relative_to(self.root).as_posix(): path.read_text() for path in found}
+
+    def kustomize(self, folder: str) -> list[dict[str, Any]]:
+        """The objects that ``kubectl apply -k`` would send."""
+        kubectl = tool(KUBERNETES_TOOLS, "kubectl")
+        done = subprocess.run(
+            [kubectl, "kustomize", str(self.root / folder)],
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=60,
         )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return list(yaml.safe_load_all(done.stdout))
 
     def text(self, path: str) -> str:
         """A file of it."""

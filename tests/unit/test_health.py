@@ -6,13 +6,35 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from laneway.probes import TURN
 from laneway.worker.health import not_alive, not_ready
 
 
-def worker(turned: float, *, active: int = 0, connected: bool = True) -> Any:
+class Jobs:
+    """What Celery takes jobs with."""
+
+    def __init__(self, *queues: str) -> None:
+        self.consuming_from = queues.__contains__
+
+
+def worker(
+    turned: float,
+    *,
+    active: int = 0,
+    connected: bool = True,
+    told_to: bool = True,
+    jobs: Jobs | None = None,
+) -> Any:
     return SimpleNamespace(
-        consumer=SimpleNamespace(turned_at=turned, connection=SimpleNamespace(connected=connected)),
+        queue="low",
+        consumer=SimpleNamespace(
+            turned_at=turned,
+            connection=SimpleNamespace(connected=connected),
+            taking_jobs=told_to,
+            task_consumer=jobs,
+        ),
         state=SimpleNamespace(active_requests=range(active)),
         pool=None,
     )
@@ -35,3 +57,19 @@ def test_who_is_not_connected_is_not_ready_and_alive() -> None:
     away = worker(time.monotonic(), connected=False)
     assert not_ready(away) == ["not connected to the broker"]
     assert not_alive(away) == []
+
+
+def test_who_takes_jobs_is_ready() -> None:
+    assert not_ready(worker(time.monotonic(), jobs=Jobs("low"))) == []
+
+
+def test_who_was_told_to_pause_is_ready() -> None:
+    assert not_ready(worker(time.monotonic(), told_to=False, jobs=Jobs())) == []
+    assert not_ready(worker(time.monotonic(), told_to=False)) == []
+
+
+@pytest.mark.parametrize("jobs", [None, Jobs(), Jobs("high")])
+def test_who_is_connected_and_does_not_consume_is_not_ready(jobs: Jobs | None) -> None:
+    idle = worker(time.monotonic(), jobs=jobs)
+    assert not_ready(idle) == ["connected to the broker, and not consuming yet"]
+    assert not_alive(idle) == []

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,25 @@ def composed(app: Laneway, signature: Any, key: str | None = None) -> list[Row]:
     with composing(app, key) as made:
         call(app, signature)
     return made.rows
+
+
+def headers_of(app: Laneway, **options: Any) -> dict[str, Any]:
+    with composing(app, None) as made:
+        app.tasks["plain.add"].apply_async((2, 3), **options)
+    [row] = made.rows
+    _, _, properties, _ = message_of(row.message)
+    headers: dict[str, Any] = properties["application_headers"]
+    return headers
+
+
+def test_a_countdown_is_the_brokers_alone_and_an_eta_stays(app: Laneway) -> None:
+    """The clock of whoever publishes, or of a worker, must not make five seconds an hour."""
+    due = datetime.now(UTC) + timedelta(hours=1)
+    assert headers_of(app, countdown=5)["eta"] is None
+    # As Celery has it, a countdown wins.
+    assert headers_of(app, countdown=5, eta=due)["eta"] is None
+    stays = datetime.fromisoformat(headers_of(app, eta=due)["eta"])
+    assert 0 <= (stays - due).total_seconds() < 2
 
 
 def test_a_call_becomes_what_would_be_published(app: Laneway) -> None:

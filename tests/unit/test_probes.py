@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from laneway.errors import SettingsError
-from laneway.probes import address_of_health
+from laneway.probes import Answer, Probes, address_of_health
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,30 @@ def test_the_environment_says_it_where_nobody_else_does(monkeypatch: pytest.Monk
 def test_what_is_no_address_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError, match="expected HOST:PORT or PORT"):
         address_of_health(text)
+
+
+def test_pages_of_others_stand_beside_its_own() -> None:
+    pages = {
+        "/scale/": lambda queue: Answer(status=503, kind="text/x", body=queue.encode()),
+        "/explain": lambda rest: Answer(status=200, kind="text/x", body=repr(rest).encode()),
+    }
+    probes = Probes(
+        ("127.0.0.1", 0), alive=list, ready=lambda: ["not yet"], metrics=lambda: b"m", pages=pages
+    )
+    try:
+        url = f"http://127.0.0.1:{probes.port}"
+
+        def ask(path: str) -> tuple[int, str]:
+            answer = httpx.get(url + path, timeout=5, trust_env=False)
+            return answer.status_code, answer.text
+
+        assert ask("/scale/high?x=1") == (503, "high")
+        assert ask("/scale/a%20b") == (503, "a b")
+        assert ask("/explain") == (200, "''")
+        assert ask("/livez") == (200, "ok\n")
+        assert ask("/readyz") == (503, "not yet\n")
+        assert ask("/metrics") == (200, "m")
+        for path in ("/scale/", "/scale", "/explain/high", "/", "/nothing", "/scale/a/b"):
+            assert ask(path) == (404, "not found\n"), path
+    finally:
+        probes.close()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from laneway.local import CONTAINER_TOOLS, find_tools
+from laneway.local import CONTAINER_TOOLS
 from laneway.policy import load_policy
 from laneway.render import render_compose
-from support.rendered import BULK, ROOT, Checkout
+from support.rendered import BULK, ROOT, Checkout, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,16 +25,11 @@ SECRETS = ("broker", "redis", "jobs", "secure", "control")
 
 def config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """``docker compose config``: parsed, interpolated, merged, checked; needs no engine."""
-    tools = find_tools(CONTAINER_TOOLS)
-    if tools is None:
-        if os.environ.get("CI"):
-            pytest.fail("Docker Compose is missing: make container-tools")
-        pytest.skip("Docker Compose is not installed: make container-tools")
     (folder / "secrets").mkdir(exist_ok=True)
     for name in SECRETS:
         (folder / "secrets" / f"{name}.env").write_text(f"SAYS=only {name}\n")
     return subprocess.run(
-        [str(tools / "docker-compose"), "config", "--format", "json"],
+        [tool(CONTAINER_TOOLS, "docker-compose"), "config", "--format", "json"],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
         capture_output=True,

@@ -55,6 +55,17 @@ def test_statistics_every_five_seconds_do_not_make_the_rate_jump(
     assert per_second(counter) == pytest.approx(20, rel=0.1)
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.9])
+def test_frequent_looks_at_slow_statistics_see_a_steady_rate_at_any_moment(phase: float) -> None:
+    counter, rates = CounterWindow(20), []
+    for second in range(100):
+        counter.add(second + phase, 20 * 5 * (second // 5))
+        if second > 30:
+            rates.append(per_second(counter))
+    assert min(rates) > 20 * 0.94
+    assert max(rates) < 20 * 1.06
+
+
 def test_only_the_window_counts() -> None:
     busy = [(float(at), 100.0 * at) for at in range(100)]
     calm = [(float(at), 9900.0 + at) for at in range(100, 200)]

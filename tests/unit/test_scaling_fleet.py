@@ -83,6 +83,15 @@ def test_a_long_job_that_runs_still_says_how_long_jobs_are() -> None:
     assert (runtime.seconds, runtime.of) == (555.0, "start")
 
 
+def test_jobs_that_hang_make_the_runtime_longer_before_any_of_them_ends() -> None:
+    fleet = Fleet(PACE)
+    fleet.hear(report(up=600, ended=100, runtime=10.0), 0)
+    fleet.hear(report(up=605, ended=100, runtime=10.0, busy=2, running_for=240.0), 5)
+    runtime = fleet.runtime(5)
+    assert runtime is not None
+    assert (runtime.seconds, runtime.of) == (120.0, "running")
+
+
 def test_a_worker_that_is_silent_or_leaves_is_there_no_longer() -> None:
     fleet = Fleet(PACE)
     fleet.hear(report("a", busy=1), 0)
@@ -141,7 +150,8 @@ def test_the_memory_has_a_bound() -> None:
     for number in range(10_050):
         fleet.hear(report(f"w{number}"), number / 1000)
         if number % 500 == 499:
-            assert len(fleet.present(number / 1000)) == min(number + 1, 10_000)
+            assert len(fleet.present(number / 1000)) == number + 1
+    assert len(fleet.present(10)) == 10_000
     fleet.hear(report("real"), 200)
     assert [one.worker for one in fleet.present(200)] == ["real"]
 

@@ -48,7 +48,8 @@ def report(worker: str = "a", **parts: Any) -> Report:
 
 
 def seen(**parts: Any) -> Seen:
-    return Seen(**{"ready": 0, "consumers": 0, "published": 0, "settled": 0, "held": 0, **parts})
+    none = {"ready": 0, "consumers": 0, "paused": False, "published": 0, "settled": 0, "held": 0}
+    return Seen(**{**none, **parts})
 
 
 def after(
@@ -174,6 +175,12 @@ def test_no_workers_and_a_backlog_is_the_expected_runtime_and_is_said() -> None:
     assert "no worker takes jobs" in answer.reason
 
 
+def test_what_waits_in_a_paused_queue_asks_for_nobody() -> None:
+    answer = known(after(ready=150, consumers=0, paused=True))
+    assert answer.slots == pytest.approx(10, rel=0.01)
+    assert "it is paused, so the 150 jobs that wait are not counted" in answer.reason
+
+
 def test_an_idle_queue_needs_nothing_and_gets_its_min() -> None:
     answer = known(after(per_second=0, workers=0))
     assert (answer.slots, answer.workers) == (0, 1)
@@ -206,7 +213,10 @@ def test_after_a_restart_of_the_broker_it_is_known_within_a_window() -> None:
     load = after(30)
     load.fail("the broker broke off")
     for second in range(45, 66):
-        load.hear(report("w0", up=second, busy=5, ended=10 * second, runtime=5.0 * second), second)
+        done = 10 * second
+        load.hear(
+            report("w0", up=second, busy=5, ended=done, runtime=done / 2, started=done), second
+        )
         load.see(seen(published=10 * (second - 45), consumers=1), second)
         if second == 47:
             assert "window" in unknown(load, second)
@@ -236,6 +246,7 @@ def test_words_for_a_person() -> None:
                 Seen,
                 ready=st.integers(0, 1000),
                 consumers=st.integers(0, 5),
+                paused=st.booleans(),
                 published=st.none() | st.integers(0, 10_000),
                 settled=st.none() | st.integers(0, 10_000),
                 held=st.none() | st.integers(0, 10_000),
@@ -260,7 +271,7 @@ def test_whatever_the_broker_says_there_is_an_answer(
         assert isinstance(answer, Unknown)
     if isinstance(answer, Known):
         assert last is not None
-        assert answer.slots >= last.ready * 2 / QUEUE.drain
+        assert last.paused or answer.slots >= last.ready * 2 / QUEUE.drain
         assert 1 <= answer.workers <= 10
         assert not last.consumers  # nobody reports here
     assert explained(answer)

@@ -81,6 +81,7 @@ def test_every_part_must_be_there(name: str) -> None:
         {"busy": "1"},
         {"busy": 10**20},
         {"runtime": -0.1},
+        {"up": True},
         {"runtime": None},
         {"queue": ""},
         {"queue": "x" * 300},
@@ -93,6 +94,11 @@ def test_every_part_must_be_there(name: str) -> None:
 )
 def test_what_no_worker_says(wrong: dict[str, Any]) -> None:
     assert read_report(json.dumps({**WELL, **wrong}).encode()) is None
+
+
+def test_one_that_is_too_long_is_not_read() -> None:
+    assert read_report(json.dumps({**WELL, "more": "x" * 3000}).encode()) is not None
+    assert read_report(json.dumps({**WELL, "more": "x" * 5000}).encode()) is None
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])

@@ -13,13 +13,14 @@ import sentry_sdk
 from sentry_sdk.scope import Scope
 
 from laneway import Laneway
+from laneway.deadletter.cause import cause_of
 from laneway.deadletter.letter import Letter, Original
 from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from laneway.sentry.scopes import JobScopes
 from laneway.sentry.sdk import words_of_current_job
 from laneway.sentry.start import keep_quiet
-from laneway.sentry.storm import Storm
+from laneway.sentry.storm import BURST, Storm
 from laneway.sentry.trace import hex_of
 from support.sentry import Outbox, make_reporter
 from support.workers import POLICY
@@ -343,6 +344,45 @@ def test_one_job_leaves_nothing_to_the_next(app: Laneway, outbox: Outbox) -> Non
     assert second["tags"]["job-1"] == "x"
     assert [event["tags"]["service"] for event in outbox.events] == ["shop", "shop"]
     assert [event["user"]["id"] for event in outbox.events] == [0, 1]
+
+
+def unknown(number: int, **changes: Any) -> Letter:
+    name = f"nobody.task_{number}"
+    return letter(
+        id=f"u{number}.0",
+        task_id=f"u{number}",
+        **{
+            "outcome": "quarantined",
+            "error_type": "UnknownTask",
+            "place": None,
+            "task": name,
+            "cause": cause_of(name, "UnknownTask", None),
+            **changes,
+        },
+    )
+
+
+def test_a_flood_of_names_is_one_storm(app: Laneway, outbox: Outbox) -> None:
+    facts: list[Fact] = []
+    app.facts.listen(facts.append)
+    reporter = make_reporter(app, outbox)
+    for number in range(500):
+        reporter.report(unknown(number))
+    assert len(outbox.events) == BURST
+    # What is told of each, and of each event, is its own cause: that of its letter.
+    assert len({fact.cause for fact in facts if fact.kind in {"reported", "report_held"}}) == 500
+    assert {event["tags"]["cause"] for event in outbox.events} == {
+        unknown(number).cause for number in range(BURST)
+    }
+    # Another kind is another storm, and so is a task that is known here.
+    reporter.report(unknown(500, error_type="BodyUnreadable"))
+    known = unknown(501, task="plain.charge", cause="c0ffee", error_type="UnknownTask")
+    reporter.report(known)
+    assert len(outbox.events) == BURST + 2
+    # The closing event is like the last of the storm, and names no cause that no letter has.
+    reporter.close()
+    assert outbox.events[-1]["tags"]["outcome"] == "quarantined"
+    assert outbox.events[-1]["message"] == "497 more failures of many causes were held back"
 
 
 def test_a_text_of_any_kind(app: Laneway, outbox: Outbox) -> None:

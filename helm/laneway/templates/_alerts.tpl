@@ -42,7 +42,7 @@ so that a promise that is kept never rings. These are the buckets of every worke
 {{- $labels := dict "queue" $queue }}
 {{- $all := printf `{namespace="%s",queue="%s"}` $root.Release.Namespace $queue }}
 {{- $kind := printf `laneway_facts_total{namespace="%s",queue="%s",kind="%%s"}` $root.Release.Namespace $queue }}
-{{- $needed := printf "max(laneway_slots_needed%s)" $all }}
+{{- $backlog := printf "max(laneway_backlog_jobs%s)" $all }}
 {{- $level := $worker.serviceLevelSeconds }}
 {{- $bound := include "laneway.alerts.bound" $level }}
 - name: {{ include "laneway.fullname" $root }}-{{ $queue }}
@@ -65,21 +65,21 @@ so that a promise that is kept never rings. These are the buckets of every worke
     {{- $window = printf "%ds" (max 600 (mul 2 (int .))) }}
     {{- end }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayNoWorkers" "for" "5m" "severity" "critical" "labels" $labels
-      "expr" (printf "%s > 0 unless on() sum(laneway_concurrency%s) > 0" $needed $all)
-      "summary" (printf "There are jobs on %s and no worker" $queue)
+      "expr" (printf "%s > 0 unless on() sum(laneway_concurrency%s) > 0" $backlog $all)
+      "summary" (printf "Jobs wait on %s and there is no worker" $queue)
       "cure" (printf "kubectl get deploy,pods -l laneway.dev/queue=%s says what became of them." $queue)) | nindent 4 }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayNothingStarts" "for" "5m" "severity" "critical" "labels" $labels
-      "expr" (printf "%s > 0 and on() sum(increase(%s[%s])) == 0" $needed (printf $kind "started") $window)
-      "summary" (printf "There are jobs on %s, there are workers, and none has started for %s" $queue $window)
+      "expr" (printf "%s > 0 and on() sum(increase(%s[%s])) == 0" $backlog (printf $kind "started") $window)
+      "summary" (printf "Jobs wait on %s, there are workers, and none has started for %s" $queue $window)
       "cure" "Is the queue paused (laneway queues list)? Are the workers ready (/readyz says why not)?") | nindent 4 }}
     {{- if ne $worker.autoscaling.type "none" }}
     {{- $most := mul (int $worker.autoscaling.max) (int $worker.concurrency) }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayScalerUnknown" "for" "10m" "severity" "warning" "labels" $labels
-      "expr" (printf "absent(laneway_slots_needed%s)" $all)
+      "expr" (printf "(max(laneway_scaler_known%s) or on() vector(0)) < 1" $all)
       "summary" (printf "The scaler does not know how many slots %s needs" $queue)
       "cure" (printf "The number of its workers stands, or follows the backlog alone. /readyz and /explain/%s of the control process say why." $queue)) | nindent 4 }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayAtMax" "for" "15m" "severity" "warning" "labels" $labels
-      "expr" (printf "%s >= %v" $needed $most)
+      "expr" (printf "max(laneway_slots_needed%s) >= %v" $all $most)
       "summary" (printf "%s needs all the %v slots that its bound of %v workers allows, or more" $queue $most $worker.autoscaling.max)
       "cure" "Raise max if the broker and the databases have room for it; else fewer or shorter jobs.") | nindent 4 }}
     {{- end }}

@@ -165,7 +165,9 @@ class PublishingApp(Celery):
             wait = delay.whole_seconds(countdown, eta, now=self.now()) or pause
             decision = self.decide(name, kwargs, task_id=task_id, **options)
             told.update(queue=decision.queue, priority=decision.priority)
-            return self._send(decision, name, args, kwargs, task_id, wait, options, into)
+            # As Celery has it, a countdown wins over an ETA.
+            due = eta is not None and countdown is None
+            return self._send(decision, name, args, kwargs, task_id, wait, due, options, into)
 
         try:
             insisting = into is None and is_next_step(task_id, options, self.current_worker_task)
@@ -251,6 +253,7 @@ class PublishingApp(Celery):
         kwargs: Any,
         task_id: str,
         wait: int | None,
+        due: bool,
         options: dict[str, Any],
         into: Taker | None,
     ) -> AsyncResult:
@@ -261,6 +264,10 @@ class PublishingApp(Celery):
             READY_AT_HEADER: round(ready_at, 6),
             QUEUE_HEADER: decision.queue,
         }
+        if wait and not due:
+            # "In five seconds" is up when the broker's delay is, whatever a clock says. By the time
+            # that Celery would write here, a worker whose clock is behind would hold the job again.
+            headers["eta"] = None
         if options.get("retries"):
             # Celery gives a retry the headers of the attempt before.
             headers.setdefault(FAILED_AT_HEADER, round(time.time(), 6))

@@ -31,11 +31,12 @@ def control(
     health: str | None,
     owner_pipe: bool,
 ) -> int:
-    """Run the control process: it makes dead letters of what the broker gave up.
+    """Run the control process: dead letters of what the broker gave up, and scaling.
 
-    Any number of them may run. --app is only looked at for where its results are, and is not
-    needed where LANEWAY_RESULT_BACKEND says it: no task ever runs here. SIGTERM ends it within
-    seconds; facts and logs go to stderr.
+    With --health it also answers how many workers each queue needs (/scale, /explain). Any number
+    of them may run. --app is only looked at for where its results are, and is not needed where
+    LANEWAY_RESULT_BACKEND says it: no task ever runs here. SIGTERM ends it within seconds; facts
+    and logs go to stderr.
     """
     if owner_pipe:
         end_with_owner()

@@ -10,7 +10,7 @@ import click
 from laneway.cli.exit_codes import ExitCode
 from laneway.cli.output import json_option, write_json
 from laneway.policy import load_policy
-from laneway.render import RENDERERS, checkout, workers_block
+from laneway.render import RENDERERS, default_root, workers_block
 from laneway.sentry.ownership import ownership_rules
 
 _check: Final = click.option(
@@ -20,7 +20,7 @@ _to: Final = click.option(
     "--to",
     "root",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Render into this folder.  [default: the checkout]",
+    help="Render into this folder.  [default: that of queues/]",
 )
 
 
@@ -79,7 +79,8 @@ def supervisor(check: bool, root: Path | None) -> ExitCode:
 
 
 def _render(names: list[str], root: Path | None, *, check: bool) -> ExitCode:
-    policy, root = load_policy(), root or checkout()
+    policy = load_policy()
+    root = root or default_root(policy)
     renderings = [RENDERERS[name](policy, root) for name in names]
     if not check:
         for rendering in renderings:

@@ -20,7 +20,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "worker": ("laneway.cli.worker:worker", "Run the worker of one queue."),
     "control": (
         "laneway.cli.control:control",
-        "Run the control process: it makes dead letters of what the broker gave up.",
+        "Run the control process: dead letters of what the broker gave up, and scaling.",
     ),
     "submit": ("laneway.cli.job:submit", "Publish one job."),
     "result": ("laneway.cli.job:result", "Show what became of a job."),
@@ -44,7 +44,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "scaling": (
         "laneway.cli.scaling:scaling",
-        "Play what a scaling policy would have done with an arrival trace.",
+        "Explain how many workers a queue needs; play ways to scale it.",
     ),
     "bench": (
         "laneway.cli.bench:bench",

@@ -3,6 +3,7 @@
 ::
 
     laneway control ──┬── a keeper for each virtual host    dead.inbox ──> dead letters
+                      ├── the scaler                      reports, counters ──> slots needed
                       └── what is done periodically
 """
 
@@ -11,6 +12,7 @@ from laneway.control.keeper import Keeper
 from laneway.control.periodic import Periodic
 from laneway.control.process import Control
 from laneway.control.results import Results
+from laneway.control.scaler import Scaler
 
 __all__ = [
     # The process
@@ -20,4 +22,5 @@ __all__ = [
     "Keeper",
     "Periodic",
     "Results",
+    "Scaler",
 ]

@@ -23,6 +23,7 @@ import amqp.exceptions
 from laneway.broker.connect import connection_to
 from laneway.broker.management import Management
 from laneway.errors import BrokerError, LanewayError, TopologyMissing
+from laneway.pause import is_paused
 from laneway.queue_state import declared_counts
 from laneway.scaling import Seen, read_report
 from laneway.topology import REPORTS_EXCHANGE
@@ -159,6 +160,7 @@ class ScalerWatch:
             return
         for name, load in self._loads.items():
             counts = declared_counts(connection, name)
+            paused = is_paused(connection, name)
             counters = found.get(name)
             with self._lock:
                 if counts is None or counters is None:
@@ -167,7 +169,8 @@ class ScalerWatch:
                         "topology apply'"
                     )
                 else:
-                    load.see(seen(counts, counters, counted=counted), self._clock())
+                    look = seen(counts, counters, counted=counted, paused=paused)
+                    load.see(look, self._clock())
         self._well()
 
     def _well(self) -> None:
@@ -186,7 +189,9 @@ class ScalerWatch:
             log.warning("the scaler does not see %r: %s", self.vhost, problem)
 
 
-def seen(counts: tuple[int, int], counters: ReportedCounters, *, counted: bool) -> Seen:
+def seen(
+    counts: tuple[int, int], counters: ReportedCounters, *, counted: bool, paused: bool
+) -> Seen:
     """What one look says of a queue.
 
     A queue without traffic has no statistics, and neither has one on a broker that keeps none: the
@@ -197,11 +202,13 @@ def seen(counts: tuple[int, int], counters: ReportedCounters, *, counted: bool) 
         counts: waiting messages and consumers, as the queue itself says.
         counters: of the statistics.
         counted: whether the broker keeps statistics of traffic at all.
+        paused: whether the queue is.
     """
     known = counted and counters.messages is not None
     return Seen(
         ready=counts[0],
         consumers=counts[1],
+        paused=paused,
         published=counters.published or 0 if known else None,
         settled=counters.acknowledged or 0 if known else None,
         held=counters.messages,

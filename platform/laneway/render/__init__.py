@@ -7,7 +7,7 @@ A renderer is a function of the policy and the checkout, and writes nothing: wha
 from laneway.render.compose import compose_text, render_compose
 from laneway.render.helm import render_helm, with_workers, workers_block
 from laneway.render.kubernetes import render_kubernetes
-from laneway.render.renderers import RENDERERS, Renderer, checkout
+from laneway.render.renderers import RENDERERS, Renderer, default_root
 from laneway.render.rendering import Rendering
 from laneway.render.supervisor import render_supervisor
 
@@ -15,7 +15,7 @@ __all__ = [
     # All of them
     "RENDERERS",
     "Renderer",
-    "checkout",
+    "default_root",
     # What one makes
     "Rendering",
     # One by one

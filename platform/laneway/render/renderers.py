@@ -29,16 +29,16 @@ RENDERERS: Final[Mapping[str, Renderer]] = MappingProxyType(
 """By the name of their verb."""
 
 
-def checkout() -> Path:
-    """The checkout that this engine runs from.
+def default_root(policy: Policy) -> Path:
+    """The folder that holds ``queues/``: files are rendered beside it.
 
     Raises:
-        LanewayError: it is an installed one.
+        LanewayError: the policy is the one inside an installed engine.
     """
     package = Path(__file__).resolve().parent.parent
-    root = package.parent.parent
-    if package.parent.name == "platform" and (root / "routing.py").is_file():
-        return root
+    if package not in policy.root.resolve().parents:
+        return policy.root
     raise LanewayError(
-        "expected a checkout to render into, got an installed engine; name a folder: --to DIRECTORY"
+        "expected a checkout to render into, got the policy of an installed engine; name a folder: "
+        "--to DIRECTORY"
     )

@@ -33,6 +33,8 @@ class Seen:
     ready: int
     #: Consumers: one for each worker, or process of a direct pool, that takes jobs.
     consumers: int
+    #: Whether it is paused, so that nothing of it is to start.
+    paused: bool
     #: Jobs that were ever published into it, by the broker's statistics.
     published: int | None
     #: Jobs that were ever acknowledged, by the same.
@@ -106,17 +108,20 @@ class QueueLoad:
             window = format_duration(self._pace.window)
             why = (
                 f"{covered} of the window of {window} were seen since this process began or the "
-                "broker came back; it takes half of it"
+                "broker's counters did; it takes half of it"
             )
             return Unknown(queue=self.queue, reason=why, soon=True)
         present = self.fleet.present(now)
         busy, notes = self._busy(seen, present, now)
+        if seen.paused:
+            # More workers would not start a job of it either; those that are there may stay.
+            notes += (f"it is paused, so the {seen.ready} jobs that wait are not counted",)
         runtime = self.fleet.runtime(now)
         load = Load(
             arrivals=rate.per_second,
             runtime=runtime.seconds if runtime else self.queue.scaling.expected_runtime,
             busy=busy,
-            backlog=seen.ready,
+            backlog=0 if seen.paused else seen.ready,
         )
         return Known(
             queue=self.queue,

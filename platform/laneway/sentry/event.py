@@ -119,7 +119,9 @@ def closing_event(
         "held_since": moment(held.first_at),
         "held_until": moment(held.last_at),
     }
-    of = "many causes" if held.cause == OTHERS else f"the cause {held.cause}"
+    # A storm can be one for many causes: of tasks that nobody knows.
+    is_one = held.cause != OTHERS and (last is None or last["tags"].get("cause") == held.cause)
+    of = f"the cause {held.cause}" if is_one else "many causes"
     closing = {
         "timestamp": at,
         "level": "warning",

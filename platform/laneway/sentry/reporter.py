@@ -21,6 +21,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway.after_fork import start_afresh_in_child
+from laneway.deadletter.cause import cause_of
 from laneway.sentry import scrub
 from laneway.sentry.closing import Closer
 from laneway.sentry.config import FLUSH
@@ -132,8 +133,9 @@ class Reporter:
     def report(self, letter: Letter) -> None:
         """Report an end that no code of the task raised; the letter says all of it."""
         try:
-            held = self._admit(letter)
-            if held is None and not self._is_new(letter.cause):
+            storm = self._storm_of(letter)
+            held = self._admit(letter, storm)
+            if held is None and not self._is_new(storm):
                 return
             # (What is only remembered needs no text of its own.)
             is_bare = self._secure or held is None
@@ -144,7 +146,7 @@ class Reporter:
                 held=held or 0,
                 words=None if is_bare else _words_of_message(letter),
             )
-            self._remember(letter.cause, event)
+            self._remember(storm, event)
             if held is not None:
                 self.client.capture_event(event)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 (a job must not notice)
@@ -168,7 +170,7 @@ class Reporter:
             started_at: when its code began, in seconds since 1970.
         """
         try:
-            held = self._admit(letter)
+            held = self._admit(letter, letter.cause)
             if held is not None or self._is_new(letter.cause):
                 self._capture(letter, error, task, call, started_at, held)
         except Exception as wrong:  # noqa: BLE001 (a job must not notice)
@@ -200,8 +202,18 @@ class Reporter:
         if held is not None:
             self._scopes.capture(client, event, {**hint, self._sdk.WORDS: words}, trace)
 
-    def _admit(self, letter: Letter) -> int | None:
-        held = self._storm.admit(letter.cause)
+    def _storm_of(self, letter: Letter) -> str:
+        """The cause that storm control is asked with.
+
+        The name of a task that nobody here knows is written by whoever publishes. With causes of
+        their own a flood of names would be a flood of events: all of a kind are one storm.
+        """
+        if letter.outcome != "quarantined" or letter.task in self._app.tasks:
+            return letter.cause
+        return cause_of(None, letter.error_type, letter.place)
+
+    def _admit(self, letter: Letter, storm: str) -> int | None:
+        held = self._storm.admit(storm)
         self._app.facts.tell(
             "report_held" if held is None else "reported",
             queue=letter.queue,

@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 
 from laneway.worker.direct import DirectPool
+from laneway.worker.load import running
 from laneway.worker.tally import BUCKETS, FACT_KINDS
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _Numbers:
             histogram.add_metric(queue, list(zip(bounds, accumulate(counts), strict=True)), total)
             yield histogram
         yield self._gauge("concurrency", "Jobs that run at a time at most.", worker.concurrency)
+        yield self._gauge("running", "Jobs that run now.", running(worker)[0])
         yield self._gauge(
             "results_waiting",
             "Ended jobs whose results could not be stored yet.",
@@ -70,7 +72,6 @@ class _Numbers:
 
     def _of_processes(self, pool: DirectPool) -> Iterator[Metric]:
         slots = [slot for slot in pool.slots if slot.pid]
-        yield self._gauge("running", "Jobs that run now.", sum(slot.running for slot in slots))
         yield self._gauge(
             "held", "Jobs that are held ahead and have not begun.", sum(slot.held for slot in slots)
         )

@@ -90,6 +90,9 @@ def not_ready(worker: JobWorker) -> list[str]:
     connection = consumer.connection if consumer is not None else None
     if consumer is None or connection is None or not connection.connected:
         return ["not connected to the broker"]
-    if isinstance(worker.pool, DirectPool) and not worker.pool.ready:
-        return ["no process is connected to the broker yet"]
+    if isinstance(worker.pool, DirectPool):
+        return [] if worker.pool.ready else ["no process is connected to the broker yet"]
+    jobs = consumer.task_consumer
+    if consumer.taking_jobs and (jobs is None or not jobs.consuming_from(worker.queue)):
+        return ["connected to the broker, and not consuming yet"]
     return []

@@ -83,7 +83,7 @@ def failure_of(
     return Failure(
         outcome=outcome,
         error_type=error_type_of(shown),
-        message=_text_of(shown),
+        message=text_of(shown),
         place=place_of(where or error.__traceback__, task.__module__),
         traceback=text,
         event=_event_by(outcome, error, task),
@@ -256,7 +256,8 @@ def note_success(app: Laneway, queue: str, worker: str, task_id: str, headers: A
     app.facts.tell("resolved", queue=queue, task_id=task_id, worker=worker, letter=letter)
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """An error's text, whatever its own code does when it is asked for it."""
     try:
         return str(error)
     except Exception as wrong:  # noqa: BLE001 (an error's own code)

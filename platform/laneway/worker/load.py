@@ -56,9 +56,13 @@ class LoadReports:
         self._channel: Any = None
 
     def connect(self) -> kombu.Connection:
-        """The connection of the thread: what it publishes is transient, and not confirmed."""
+        """The connection of the thread.
+
+        Reports are confirmed: nobody needs that, but what the broker has against one is then said
+        here, and not to the next look for a pause.
+        """
         return self._consumer.app.connection_for_read(
-            transport_options={"confirm_publish": False, "on_blocked": self._on_blocked}
+            transport_options={"confirm_publish": True, "on_blocked": self._on_blocked}
         )
 
     def begin(self, connection: kombu.Connection) -> None:
@@ -100,7 +104,7 @@ class LoadReports:
             )
             self._channel.basic_publish(message, exchange=REPORTS_EXCHANGE, routing_key="")
         except amqp.exceptions.ChannelError as error:
-            # Of an earlier report: refused, or the exchange has gone.
+            # The exchange has gone, or it is not ours to write to.
             self._channel = None
             self._warn(str(error))
 

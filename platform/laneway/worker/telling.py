@@ -17,7 +17,7 @@ from laneway.calls.scheduled import ENTRY_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
 from laneway.once.guard import AlreadyDone, PutOff
 from laneway.types import short_text
-from laneway.worker.letters import note_success
+from laneway.worker.letters import note_success, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ class Teller:
             task_id=task_id,
             runtime=self._runtime(request),
             error_type=type(exception).__name__,
-            reason=str(exception),
+            reason=text_of(exception),
         )
 
     def retried(self, sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
@@ -159,7 +159,7 @@ class Teller:
             sender.name,
             runtime=self._runtime(request),
             error_type=None if error is None else type(error).__name__,
-            reason=_STOPPED if error is None else str(error),
+            reason=_STOPPED if error is None else text_of(error),
         )
 
     def revoked(self, sender: Any, request: Any, expired: bool, **_: Any) -> None:

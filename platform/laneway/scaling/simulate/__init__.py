@@ -17,8 +17,8 @@ from laneway.scaling.simulate.world import World
 
 __all__ = [
     # What arrives
-    "TRACES",
     "Shape",
+    "TRACES",
     "Trace",
     "make_trace",
     # What decides

@@ -1,0 +1,124 @@
+"""Each worker is scaled by exactly what was asked for, and by nothing that it was not."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.chart import KEDA, render, workers_of
+from support.chart_cases import QUEUES, TYPES, told
+
+SCALERS = {"none": None, "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_worker_is_scaled_by_exactly_what_was_asked_for(queue: str, kind: str) -> None:
+    values = told(queue, autoscaling={"type": kind, "min": 2, "max": 7})
+    found = render(values)
+    deployment = found.worker(queue)
+    for type_, scaler in SCALERS.items():
+        if scaler is not None:
+            assert len(found.of(scaler, component="worker", queue=queue)) == (type_ == kind)
+    assert ("replicas" in deployment["spec"]) is (kind == "none")
+    scaler = SCALERS[kind]
+    if scaler is None:
+        assert deployment["spec"]["replicas"] == 2
+        return
+    spec = found.worker(queue, scaler)["spec"]
+    assert spec["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert spec.get("minReplicaCount", spec.get("minReplicas")) == 2
+    assert spec.get("maxReplicaCount", spec.get("maxReplicas")) == 7
+
+
+def test_who_is_scaled_by_hand_has_no_replicas() -> None:
+    values = told("high", externallyScaled=True, autoscaling={"type": "none"})
+    assert "replicas" not in render(values).worker("high")["spec"]
+
+
+def test_replicas_are_those_that_were_asked_for() -> None:
+    assert (
+        render(told("high", replicas=5, autoscaling={"type": "none"})).worker("high")["spec"][
+            "replicas"
+        ]
+        == 5
+    )
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_kedas_triggers_are_made_of_the_worker(queue: str) -> None:
+    worker = workers_of({})[queue]
+    spec = render().worker(queue, "ScaledObject")["spec"]
+    slots, rabbit = spec["triggers"]
+    assert (slots["type"], slots["name"]) == ("metrics-api", "slots")
+    assert slots["metadata"]["url"] == f"http://laneway-control.jobs.svc:8080/scale/{queue}"
+    assert slots["metadata"]["valueLocation"] == "slots"
+    assert (rabbit["type"], rabbit["name"]) == ("rabbitmq", "rabbit")
+    # Only over HTTP are jobs counted that run.
+    assert rabbit["metadata"]["protocol"] == "http"
+    assert rabbit["metadata"]["mode"] == "QueueLength"
+    assert "excludeUnacknowledged" not in rabbit["metadata"]
+    assert rabbit["metadata"]["queueName"] == queue
+    assert rabbit["metadata"]["vhostName"] == worker["vhost"]
+    assert rabbit["authenticationRef"]["name"] == f"laneway-scaler-{worker['vhost']}"
+    composed = spec["advanced"]["scalingModifiers"]
+    runtime, drain = (
+        worker["autoscaling"][key] for key in ("expectedRuntimeSeconds", "drainSeconds")
+    )
+    assert composed["formula"] == f"slots ?? (rabbit * {runtime} / {drain})"
+    assert composed["target"] == str(worker["concurrency"])
+    assert composed["metricType"] == "AverageValue"
+    # One metric: a plain trigger beside it would be a maximum.
+    assert {each["name"] for each in spec["triggers"]} == {"slots", "rabbit"}
+
+
+def test_the_prefix_of_virtual_hosts_is_that_of_the_triggers() -> None:
+    found = render({"broker": {"vhostPrefix": "staging-"}})
+    rabbit = found.worker("secure", "ScaledObject")["spec"]["triggers"][1]
+    assert rabbit["metadata"]["vhostName"] == "staging-secure"
+
+
+@pytest.mark.parametrize("vhost", ["jobs", "secure"])
+def test_kedas_user_is_one_of_each_virtual_host_and_no_url(vhost: str) -> None:
+    spec = render().one("TriggerAuthentication", f"laneway-scaler-{vhost}")["spec"]
+    taken = {each["parameter"]: (each["name"], each["key"]) for each in spec["secretTargetRef"]}
+    assert taken["username"] == (f"laneway-scaler-{vhost}", "username")
+    assert taken["password"] == (f"laneway-scaler-{vhost}", "password")
+
+
+def test_more_triggers_and_a_formula_are_taken_as_they_are() -> None:
+    cron = {"type": "cron", "name": "morning", "metadata": {"timezone": "UTC"}}
+    values = told("high", autoscaling={"extraTriggers": [cron], "formula": "max([slots, morning])"})
+    spec = render(values).worker("high", "ScaledObject")["spec"]
+    assert spec["triggers"][2] == cron
+    assert spec["advanced"]["scalingModifiers"]["formula"] == "max([slots, morning])"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("kind", ["hpa", "keda"])
+def test_out_is_at_once_and_in_is_slow(queue: str, kind: str) -> None:
+    found = render(told(queue, autoscaling={"type": kind}))
+    if kind == "hpa":
+        behavior = found.worker(queue, "HorizontalPodAutoscaler")["spec"]["behavior"]
+    else:
+        advanced = found.worker(queue, "ScaledObject")["spec"]["advanced"]
+        behavior = advanced["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert {"type": "Percent", "value": 100, "periodSeconds": 15} in behavior["scaleUp"]["policies"]
+    down = behavior["scaleDown"]
+    assert down["stabilizationWindowSeconds"] == 300
+    assert {(each["type"], each["value"], each["periodSeconds"]) for each in down["policies"]} == {
+        ("Percent", 25, 60),
+        ("Pods", 1, 60),
+    }
+
+
+def test_an_hpa_asks_for_slots_and_never_for_the_processor() -> None:
+    found = render(told("high", autoscaling={"type": "hpa"}))
+    [metric] = found.worker("high", "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert metric["external"]["metric"]["name"] == "laneway_slots_needed"
+    assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "4"}
+
+
+def test_keda_is_asked_for_only_where_a_worker_is_scaled_by_it() -> None:
+    values = {"workers": {queue: {"autoscaling": {"type": "none"}} for queue in QUEUES}}
+    assert KEDA not in {each["apiVersion"] for each in render(values)}
