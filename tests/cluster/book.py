@@ -117,8 +117,8 @@ class Book:
 
 @contextmanager
 def book(plane: Plane, broker: Broker, prefix: str) -> Iterator[Book]:
-    """A book for the block, in memory."""
-    with tempfile.TemporaryDirectory(prefix="laneway-ledger-", dir="/dev/shm") as folder:
+    """A book for the block."""
+    with tempfile.TemporaryDirectory(prefix="ledger-", dir=plane.folder) as folder:
         Path(folder).chmod(0o777)
         made = Book(Path(folder), plane, broker, prefix)
         try:
