@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster import reaper
 from cluster.node.nodes import ZONE
 from cluster.waiting import eventually
+from laneway.local.process import Stat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,3 +192,45 @@ def test_pods_of_a_killed_node_are_replaced(
     eventually(
         lambda: any("deletionTimestamp" in pod["metadata"] for pod in pods(plane, namespace)), False
     )
+
+
+_ABANDONED = """
+import pathlib, sys, tempfile
+from cluster.node.image import Image
+from cluster.node.nodes import nodes
+from cluster.plane import plane
+from cluster.test_node import apply, deployment
+logs = pathlib.Path(sys.argv[1])
+images = {"python": Image(entrypoint=(sys.executable,))}
+with plane(logs) as made, nodes(made, {"node-c": "one"}, images=images, logs=logs):
+    apply(made, "default", deployment())
+    made.kubectl("rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    print(made.folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_when_the_tests_are_killed(plane: Plane, tmp_path: Path) -> None:
+    tests = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _ABANDONED, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tests)},
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        mark = reaper.mark_of(folder)
+        assert len(reaper.namespaces(mark)) == 4, "the plane, the node and two pods"
+        pids = [
+            pid
+            for each in reaper.namespaces(mark)
+            for pid in subprocess.check_output(["ip", "netns", "pids", each], text=True).split()
+        ]
+        process.kill()
+    eventually(lambda: folder.exists() or bool(reaper.namespaces(mark)), False)
+    left = [stat for pid in pids if (stat := Stat.read(int(pid))) and not stat.is_dead]
+    assert not left
+    assert str(folder) not in Path("/proc/mounts").read_text()
