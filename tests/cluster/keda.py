@@ -11,7 +11,7 @@ import base64
 import json
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cluster import programs
@@ -28,7 +28,9 @@ NAMESPACE: Final = "keda"
 _OPERATOR: Final = "keda-operator"
 _METRICS: Final = "keda-metrics-apiserver"
 _START_SECONDS: Final = 120.0
-_PORTS: Final = {"operator": 8081, "metrics": 6443}
+_LOOPBACK: Final = "127.0.0.1"
+_OPERATOR_PORT: Final = 8081
+_METRICS_PORT: Final = 6443
 _MANIFESTS: Final = (
     ("--kustomize", "crd"),
     ("--kustomize", "service_account"),
@@ -45,42 +47,85 @@ class Keda:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._ending = ExitStack()
+        self._certificates = plane.folder / "keda"
+        self._kubeconfig = plane.kubeconfig_for(
+            f"system:serviceaccount:{NAMESPACE}:keda-operator",
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{NAMESPACE}",
+        )
+        self._operator: Server | None = None
+        self._metrics: Server | None = None
 
     def start(self) -> None:
         """Install and start all, and wait until metrics are served. Raises StartFailed."""
         addresses = {name: self._plane.attach(name) for name in (_OPERATOR, _METRICS)}
-        certificates = self._write_certificates(addresses)
-        self._install(addresses[_METRICS], certificates / "ca.crt")
+        self._write_certificates(addresses)
+        self._install(addresses[_METRICS])
         # The metrics server asks the operator by this name.
         self._plane.name_hosts(
             "keda", {f"{_OPERATOR}.{NAMESPACE}.svc.cluster.local": addresses[_OPERATOR]}
         )
-        account = f"system:serviceaccount:{NAMESPACE}:keda-operator"
-        kubeconfig = self._plane.kubeconfig_for(
-            account, "system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"
-        )
-        self._start_operator(kubeconfig, certificates)
-        self._start_metrics(kubeconfig, certificates)
+        self.start_operator()
+        self._start_metrics()
 
     def stop(self) -> None:
         """Stop both programs. What they installed stays."""
-        self._ending.close()
+        if self._metrics is not None:
+            self._metrics.stop()
+        self.stop_operator()
 
-    def _install(self, metrics_address: str, authority: Path) -> None:
+    def stop_operator(self) -> None:
+        """End the operator; the metrics server and the HPAs stay."""
+        operator, self._operator = self._operator, None
+        if operator is not None:
+            operator.stop()
+
+    def start_operator(self) -> None:
+        """Start the operator, again perhaps. Raises StartFailed."""
+        operator = self._operator = self._server(
+            _OPERATOR,
+            programs.keda("keda-operator"),
+            f"--cert-dir={self._certificates}",
+            "--enable-cert-rotation=false",
+            "--zap-encoder=console",
+            "--zap-time-encoding=rfc3339nano",
+            "--zap-log-level=info",
+        )
+        operator.wait_until(
+            lambda: operator.answers("/readyz", address=_LOOPBACK, port=_OPERATOR_PORT),
+            seconds=_START_SECONDS,
+        )
+
+    def _start_metrics(self) -> None:
+        metrics = self._metrics = self._server(
+            _METRICS,
+            programs.keda("keda-adapter"),
+            f"--secure-port={_METRICS_PORT}",
+            f"--cert-dir={self._certificates}",
+            f"--client-ca-file={self._certificates / 'ca.crt'}",
+            f"--tls-cert-file={self._certificates / 'tls.crt'}",
+            f"--tls-private-key-file={self._certificates / 'tls.key'}",
+            f"--lister-kubeconfig={self._kubeconfig}",
+            f"--authentication-kubeconfig={self._kubeconfig}",
+            f"--authorization-kubeconfig={self._kubeconfig}",
+        )
+        # Served by the API server, and so by way of everything between the two.
+        metrics.wait_until(self._is_served, seconds=_START_SECONDS)
+
+    def _install(self, metrics_address: str) -> None:
         plane, config = self._plane, programs.keda_folder() / "config"
         plane.kubectl("create", "namespace", NAMESPACE)
         for option, path in _MANIFESTS:
             plane.kubectl("apply", "--server-side", option, str(config / path))
         plane.kubectl("apply", "--server-side", "--filename", "-",
                       stdin=json.dumps(_endpoints(metrics_address)))  # fmt: skip
-        bundle = base64.b64encode(authority.read_bytes()).decode()
+        bundle = base64.b64encode(self._plane.authority.certificate.read_bytes()).decode()
         plane.kubectl(
             *("patch", "apiservice", "v1beta1.external.metrics.k8s.io", "--type=merge"),
             *("--patch", json.dumps({"spec": {"caBundle": bundle}})),
         )
 
-    def _write_certificates(self, addresses: dict[str, str]) -> Path:
+    def _write_certificates(self, addresses: dict[str, str]) -> None:
         """One certificate for both programs, in the three files that they look for."""
         names = [
             f"{service}.{NAMESPACE}{domain}"
@@ -88,46 +133,11 @@ class Keda:
             for domain in (".svc", ".svc.cluster.local")
         ]
         authority = self._plane.authority
-        pair = authority.server("keda", names=names, addresses=[*addresses.values(), "127.0.0.1"])
-        folder = self._plane.folder / "keda"
-        folder.mkdir(mode=0o700)
-        shutil.copyfile(authority.certificate, folder / "ca.crt")
-        shutil.copyfile(pair.certificate, folder / "tls.crt")
-        shutil.copyfile(pair.key, folder / "tls.key")
-        return folder
-
-    def _start_operator(self, kubeconfig: Path, certificates: Path) -> None:
-        server = self._server(
-            _OPERATOR,
-            programs.keda("keda-operator"),
-            f"--cert-dir={certificates}",
-            "--enable-cert-rotation=false",
-            "--zap-encoder=console",
-            "--zap-time-encoding=rfc3339nano",
-            "--zap-log-level=info",
-            kubeconfig=kubeconfig,
-        )
-        server.wait_until(
-            lambda: server.answers("/readyz", address="127.0.0.1", port=_PORTS["operator"]),
-            seconds=_START_SECONDS,
-        )
-
-    def _start_metrics(self, kubeconfig: Path, certificates: Path) -> None:
-        server = self._server(
-            _METRICS,
-            programs.keda("keda-adapter"),
-            f"--secure-port={_PORTS['metrics']}",
-            f"--cert-dir={certificates}",
-            f"--client-ca-file={certificates / 'ca.crt'}",
-            f"--tls-cert-file={certificates / 'tls.crt'}",
-            f"--tls-private-key-file={certificates / 'tls.key'}",
-            f"--lister-kubeconfig={kubeconfig}",
-            f"--authentication-kubeconfig={kubeconfig}",
-            f"--authorization-kubeconfig={kubeconfig}",
-            kubeconfig=kubeconfig,
-        )
-        # Served by the API server, and so by way of everything between the two.
-        server.wait_until(self._is_served, seconds=_START_SECONDS)
+        pair = authority.server("keda", names=names, addresses=[*addresses.values(), _LOOPBACK])
+        self._certificates.mkdir(mode=0o700)
+        shutil.copyfile(authority.certificate, self._certificates / "ca.crt")
+        shutil.copyfile(pair.certificate, self._certificates / "tls.crt")
+        shutil.copyfile(pair.key, self._certificates / "tls.key")
 
     def _is_served(self) -> bool:
         try:
@@ -137,22 +147,22 @@ class Keda:
             return False
         return True
 
-    def _server(self, name: str, *command: str | Path, kubeconfig: Path) -> Server:
-        server = Server(
+    def _server(self, name: str, *command: str | Path) -> Server:
+        return Server(
             name,
             command,
             netns=self._plane.netns_of(name),
             logs=self._plane.logs,
             environment={
-                "KUBECONFIG": str(kubeconfig),
+                "KUBECONFIG": str(self._kubeconfig),
                 "POD_NAMESPACE": NAMESPACE,
+                # Otherwise it is read from where the kubelet puts it.
+                "KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE,
                 "POD_NAME": name,
                 "WATCH_NAMESPACE": "",
                 "KEDA_HTTP_DEFAULT_TIMEOUT": "1000",
             },
         )
-        self._ending.callback(server.stop)
-        return server
 
 
 @contextmanager
@@ -183,6 +193,6 @@ def _endpoints(address: str) -> dict[str, object]:
             },
         },
         "addressType": "IPv4",
-        "ports": [{"name": "https", "port": _PORTS["metrics"], "protocol": "TCP"}],
+        "ports": [{"name": "https", "port": _METRICS_PORT, "protocol": "TCP"}],
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
     }

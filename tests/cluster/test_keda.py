@@ -14,6 +14,7 @@ import pytest
 
 from cluster.answers import Answers, answers
 from cluster.errors import ClusterUnavailable
+from cluster.keda import Keda
 from cluster.keda import keda as start_keda
 from cluster.waiting import always, eventually
 
@@ -33,11 +34,11 @@ _STILL: Final = 12.0
 
 
 @pytest.fixture(scope="module", autouse=True)
-def keda(plane: Plane) -> Iterator[None]:
+def keda(plane: Plane) -> Iterator[Keda]:
     """KEDA on the plane, for this file."""
     try:
-        with start_keda(plane):
-            yield
+        with start_keda(plane) as started:
+            yield started
     except ClusterUnavailable as problem:
         pytest.skip(str(problem))
 
@@ -103,6 +104,18 @@ class Scaled:
             }
         )
 
+    def annotate(self, *annotations: str) -> None:
+        """``kubectl annotate`` the ScaledObject: ``NAME=VALUE``, or ``NAME-`` to take one away."""
+        self._plane.kubectl(
+            *("-n", self._namespace, "annotate", "scaledobject", "low", "--overwrite", *annotations)
+        )
+
+    def scale(self, replicas: int) -> None:
+        """``kubectl scale`` the Deployment."""
+        self._plane.kubectl(
+            "-n", self._namespace, "scale", "deployment/low", f"--replicas={replicas}"
+        )
+
     def replicas(self) -> int:
         """What is asked for: `.spec.replicas`."""
         return int(self._get("deployment", "low", ".spec.replicas"))
@@ -122,9 +135,14 @@ class Scaled:
             self._get("hpa", "keda-hpa-low", f"{path}.{part}") for part in ("status", "reason")
         )
 
+    def scale_in_policy(self) -> str:
+        """What the HPA that KEDA made says of scaling in; empty for the default."""
+        return self._get("hpa", "keda-hpa-low", ".spec.behavior.scaleDown.selectPolicy")
+
     def _get(self, kind: str, name: str, path: str) -> str:
         return self._plane.kubectl(
-            "-n", self._namespace, "get", kind, name, "-o", f"jsonpath={{{path}}}"
+            *("-n", self._namespace, "get", kind, name, "--ignore-not-found"),
+            *("-o", f"jsonpath={{{path}}}"),
         )
 
     def _apply(self, document: dict[str, Any]) -> None:
@@ -242,6 +260,67 @@ def test_a_formula_that_is_nil_is_the_fallbacks_replicas(scaled: Scaled) -> None
     scaled.reaches(4)
     scaled.messages(None)
     scaled.slots(None)
+    scaled.reaches(2)
+
+
+def test_one_trigger_in_a_formula_is_the_fallbacks_replicas_when_it_is_unknown(
+    scaled: Scaled,
+) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula="slots", fallback=_FALLBACK)
+    scaled.reaches(4)
+    scaled.slots(None)
+    scaled.reaches(2)
+
+
+def test_an_operator_that_starts_amid_an_outage_uses_what_stands_in(
+    keda: Keda, scaled: Scaled
+) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula=_FORMULA, fallback=_FALLBACK)
+    scaled.reaches(4)
+    keda.stop_operator()
+    scaled.slots(None)
+    scaled.stays(4)
+    keda.start_operator()
+    scaled.reaches(7)
+
+
+def test_kubectl_scale_is_undone_where_something_scales(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.create()
+    scaled.reaches(4)
+    scaled.scale(6)
+    scaled.reaches(4)
+
+
+def test_a_held_number_stays_until_it_is_let_go(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.create()
+    scaled.reaches(4)
+    scaled.annotate("autoscaling.keda.sh/paused-replicas=6")
+    scaled.reaches(6)
+    scaled.slots(2)
+    scaled.stays(6)
+    scaled.annotate("autoscaling.keda.sh/paused-replicas-")
+    scaled.reaches(2)
+
+
+def test_in_an_incident_only_scaling_in_is_paused(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.create()
+    scaled.reaches(4)
+    scaled.annotate("autoscaling.keda.sh/paused-scale-in=true")
+    # The operator has written it into the HPA before the number falls.
+    eventually(lambda: scaled.scale_in_policy(), "Disabled")
+    scaled.slots(2)
+    scaled.stays(4)
+    scaled.slots(5)
+    scaled.reaches(5)
+    scaled.annotate("autoscaling.keda.sh/paused-scale-in-")
+    scaled.slots(2)
     scaled.reaches(2)
 
 
