@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.how_to import promised, run, run_python, text_of, with_command
 from support.workers import environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "outbox.md"
 SECTIONS = {
     section.partition("\n")[0]: re.findall(
         r"^```(python|sh)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL
     )
-    for section in DOCUMENT.read_text().split("\n## ")[1:]
+    for section in text_of("outbox").split("\n## ")[1:]
 }
 #: What manage.py does for the blocks of a project.
 DJANGO = """
@@ -35,36 +34,23 @@ call_command("migrate", verbosity=0)
 
 @pytest.mark.parametrize("title", [title for title, blocks in SECTIONS.items() if blocks])
 def test_the_blocks_of_a_section(title: str, topology: BrokerAddress, tmp_path: Path) -> None:
-    env = environment(topology, "disabled://")
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    env = with_command(environment(topology, "disabled://"))
     if title == "Django":
         env["DJANGO_SETTINGS_MODULE"] = "support.django_project"
         env["LANEWAY_TEST_SQLITE"] = str(tmp_path / "django.db")
     if title == "When something goes wrong":
-        run(
-            ["laneway", "outbox", "create"],
-            tmp_path,
-            env | {"LANEWAY_OUTBOX_URL": "sqlite:///jobs.db"},
-        )
+        here = env | {"LANEWAY_OUTBOX_URL": "sqlite:///jobs.db"}
+        run(["laneway", "outbox", "create"], here, folder=tmp_path)
     expected = []
     for language, block in SECTIONS[title]:
         if language == "sh":
-            out = run(["sh", "-ec", block], tmp_path, env)
+            out = run(["sh", "-ec", block], env, folder=tmp_path)
             expected = re.findall(r"^laneway .*--once  # (.*)$", block, re.MULTILINE)
             assert [line for line in out.splitlines() if "published" in line] == expected
             continue
         setup = DJANGO if title == "Django" else ""
-        out = run([sys.executable, "-c", setup + block], tmp_path, env)
-        assert out.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert run_python(setup + block, env, folder=tmp_path) == promised(block)
 
 
 def test_sections_with_blocks_are_found() -> None:
     assert sum(bool(blocks) for blocks in SECTIONS.values()) == 5
-
-
-def run(command: list[str], folder: Path, env: dict[str, str]) -> str:
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.how_to import blocks, promised, run_python, text_of
 from support.workers import environment
 
 if TYPE_CHECKING:
@@ -17,20 +14,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "publish.md"
-
 
 def test_the_blocks_run_from_top_to_bottom(topology: BrokerAddress) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    script = "\n".join(blocks)
-    expected = re.findall(r"^ *print\(.*\)  # (.*)$", script, re.MULTILINE)
-    assert len(expected) >= 8
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment(topology, "disabled://"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.stdout.splitlines() == expected, done.stderr
+    script = "\n".join(blocks(text_of("publish"), "python"))
+    assert len(promised(script)) >= 8
+    assert run_python(script, environment(topology, "disabled://")) == promised(script)

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from laneway.deadletter import DeadLetters, Selection
 from laneway.deadletter.state import STATES
+from support.how_to import blocks, promised, run_python, run_sh, text_of
 from support.letters import PlayedWorker, letter, post_many
 from support.topology import apply_policy
 from support.workers import environment, make_app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from laneway.broker import BrokerAddress
 
 pytestmark = pytest.mark.integration
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "replay.md"
-BIN = Path(sys.executable).parent
-
-
-def blocks(language: str) -> list[str]:
-    fence = rf"^```{language}\n(.*?)^```$"
-    return re.findall(fence, DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+TEXT = text_of("replay")
 
 
 def test_the_runbook_runs_from_top_to_bottom(address: BrokerAddress, tmp_path: Path) -> None:
@@ -43,19 +36,8 @@ def test_the_runbook_runs_from_top_to_bottom(address: BrokerAddress, tmp_path: P
         LANEWAY_HOME=str(tmp_path),
         CAUSE=failed[0].cause,
     )
-    variables["PATH"] = f"{BIN}:{variables['PATH']}"
-    script = "\n".join(f"echo '@@'\n{block}" for block in blocks("sh"))
     with PlayedWorker(app) as worker:
-        done = subprocess.run(
-            ["bash", "-ec", script],
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
-        assert done.returncode == 0, done.stderr
-        _, stats, one, dry, replay, states, discard, edited = done.stdout.split("@@\n")
+        stats, one, dry, replay, states, discard, edited = run_sh(blocks(TEXT, "sh"), variables)
     assert failed[0].cause in stats
     assert "no funds" in one
     assert f"laneway dead replay --cause {failed[0].cause} --first 10" in one
@@ -75,16 +57,8 @@ def test_the_python_block_runs(address: BrokerAddress, tmp_path: Path) -> None:
     apply_policy(address)
     app = make_app(address)
     post_many(app, (letter(f"job-{n}", queue="low") for n in range(3)))
-    [block] = blocks("python")
-    expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
-    assert len(expected) == 2
+    [block] = blocks(TEXT, "python")
+    assert len(promised(block)) == 2
     script = f"from laneway import Laneway\napp = Laneway('shop')\n{block}"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment(address, "disabled://", LANEWAY_HOME=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.splitlines() == expected, done.stderr
+    env = environment(address, "disabled://", LANEWAY_HOME=str(tmp_path))
+    assert run_python(script, env) == promised(block)

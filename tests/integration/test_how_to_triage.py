@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from laneway.deadletter.letter import Outcome
 from support.faults import APP, POLICY
+from support.how_to import blocks, run_sh, text_of
 from support.letter_stream import letters
 from support.topology import apply_policy
 from support.workers import WorkerProcess, environment, make_app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRedis
     from support.envelopes import EnvelopeSink
 
 pytestmark = pytest.mark.integration
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "triage.md"
-BIN = Path(sys.executable).parent
+TEXT = text_of("triage")
 JOBS = 12
-
-
-def blocks(language: str) -> list[str]:
-    fence = rf"^```{language}\n(.*?)^```$"
-    return re.findall(fence, DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.broker43
@@ -41,7 +35,7 @@ def test_the_runbook_runs_from_top_to_bottom(
     app = make_app(address, redis.url, POLICY)
     env = environment(address, redis.url, POLICY, LANEWAY_SENTRY_DSN=sink.dsn())
     prices = tmp_path / "prices"
-    with WorkerProcess("default", env, app=APP) as worker:
+    with WorkerProcess("default", env, app=APP):
         jobs = {str(app.send_task("faults.until", (str(prices),)).id) for _ in range(JOBS)}
         letters(address, jobs.__contains__, JOBS)
         event = sink.wait_for("event")[0]
@@ -51,19 +45,8 @@ def test_the_runbook_runs_from_top_to_bottom(
             "LANEWAY_HOME": str(tmp_path),
             "LETTER": event["contexts"]["job"]["letter"],
             "CAUSE": event["tags"]["cause"],
-            "PATH": f"{BIN}:{env['PATH']}",
         }
-        script = "\n".join(f"echo '@@'\n{block}" for block in blocks("sh"))
-        done = subprocess.run(
-            ["bash", "-ec", script],
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
-        assert done.returncode == 0, done.stderr + worker.tail()
-        _, sheet, stats, replay, states = done.stdout.split("@@\n")
+        sheet, stats, replay, states = run_sh(blocks(TEXT, "sh"), variables)
     assert "the table of prices" in sheet
     assert event["contexts"]["job"]["replay"] in sheet
     assert event["tags"]["cause"] in stats
@@ -73,6 +56,6 @@ def test_the_runbook_runs_from_top_to_bottom(
 
 
 def test_every_outcome_has_its_line() -> None:
-    said = set(re.findall(r"^\| `([a-z-]+)`", DOCUMENT.read_text(), re.MULTILINE))
+    said = set(re.findall(r"^\| `([a-z-]+)`", TEXT, re.MULTILINE))
     # ("refused" is the secure queue's own gate, which is not there yet.)
     assert said - {"outcome"} == set(get_args(Outcome)) - {"refused"}

@@ -90,6 +90,18 @@ def test_what_may_be_told_was_told(searched: EnvelopeSink) -> None:
     assert len({event["event_id"] for event in secure}) == len(SECURE_FAULTS) + len(HOSTILE)
 
 
+def test_traces_were_searched_too(searched: EnvelopeSink) -> None:
+    """Every job was traced, so the search went through transactions with their data."""
+    traced = searched.of("transaction", ORDINARY)
+    named = {one["transaction"] for one in traced}
+    # (Of what ends its process, or never runs, there is none.)
+    ran = {fault.task for fault in FAULTS if fault.outcome == "failed"}
+    assert ran | {"faults.hostile"} <= named
+    assert all(one["contexts"]["trace"]["data"]["messaging.message.id"] for one in traced)
+    # Of a secure queue there are none.
+    assert searched.of("transaction", SECURE) == []
+
+
 def test_a_secure_queue_tells_no_words(searched: EnvelopeSink) -> None:
     events = searched.of("event", SECURE)
     for event in events:

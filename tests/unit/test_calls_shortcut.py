@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery, Task, _state, shared_task, signals
 from celery._state import _task_stack
-from celery.backends.base import DisabledBackend
-from celery.backends.redis import RedisBackend
+from celery.backends.base import Backend, DisabledBackend
 from celery.result import AsyncResult, EagerResult
 
 from laneway import Laneway
 from laneway.calls import sender
 from laneway.errors import ArgumentsNotSerializable, PublishTimeout, UnknownQueue
 from laneway.policy import load_policy
+from laneway.results.redis import JobRedisBackend, JobSentinelBackend
 from laneway.task import JobTask
 from support.workers import POLICY
 
@@ -308,11 +308,14 @@ def test_shared_tasks_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.went() == "short"
 
 
-def test_a_result_backend_with_wishes_of_its_own_takes_the_longer_way() -> None:
-    class Watching(RedisBackend):
-        def on_task_call(self, *_: Any) -> None:
-            """Wants to see every call."""
+def test_a_result_backend_with_wishes_of_its_own_takes_the_longer_way(
+    app: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(app.backend), "on_task_call", lambda *_, **__: None)
+    app.tasks["c.add"].delay(1)
+    assert app.went() == "long"
 
-    plain = (DisabledBackend, RedisBackend)
-    assert all(sender._is_told_plainly(object.__new__(kind)) for kind in plain)
-    assert not sender._is_told_plainly(object.__new__(Watching))
+
+@pytest.mark.parametrize("kind", [DisabledBackend, JobRedisBackend, JobSentinelBackend])
+def test_the_platforms_backends_have_none(kind: type[Backend]) -> None:
+    assert kind.on_task_call is Backend.on_task_call

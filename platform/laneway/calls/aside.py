@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task
 from celery.canvas import Signature
 
+from laneway.after_fork import start_afresh_in_child
 from laneway.publish.publisher import POOL_SIZE
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ class Aside:
     """The threads behind ``asend`` of one application; made when first needed."""
 
     def __init__(self) -> None:
+        self.start_afresh()
+        start_afresh_in_child(self)
+
+    def start_afresh(self) -> None:
+        """Have no threads: the parent's are not here, and its lock may never be released."""
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Run it in a thread, with the caller's context variables, and wait without blocking."""
@@ -45,13 +49,10 @@ class Aside:
         """Wait for the calls under way; the next one makes new threads."""
         with self._lock:
             threads, self._threads = self._threads, None
-        if threads is not None and self._process == os.getpid():
+        if threads is not None:
             threads.shutdown()
 
     def _executor(self) -> ThreadPoolExecutor:
-        if self._process != os.getpid():
-            # The parent's threads are not here, and its lock may never be released.
-            self._lock, self._threads, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="laneway-asend")

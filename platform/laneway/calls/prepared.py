@@ -7,12 +7,12 @@ own: ids, arguments and times.
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from celery.utils.nodenames import anon_nodename
 
+from laneway.after_fork import start_afresh_in_child
 from laneway.publish import arguments, frames
 from laneway.settings import DELIVERY_MODE
 from laneway.topology import JOBS_EXCHANGE
@@ -236,13 +236,15 @@ class Kept(Generic[Value]):
     _KEPT: Final = 4096
 
     def __init__(self) -> None:
+        self.start_afresh()
+        start_afresh_in_child(self)
+
+    def start_afresh(self) -> None:
+        """Keep nothing of the parent's."""
         self._calls: dict[Any, Value] = {}
-        self._process = os.getpid()
 
     def get(self, shape: Any) -> Value | None:
         """What was kept for calls of this shape."""
-        if self._process != os.getpid():
-            self._calls, self._process = {}, os.getpid()
         return self._calls.get(shape)
 
     def keep(self, shape: Any, call: Value) -> None:

@@ -7,7 +7,6 @@ goes Celery's own way; :meth:`Sender.write` says so by returning None, before an
 from __future__ import annotations
 
 import inspect
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -233,17 +232,10 @@ class Sender:
             and not app.conf.task_always_eager
             and not app.conf.task_send_sent_event
             and not app.conf.task_compression
-            and _is_told_plainly(app.backend)
+            # (Nor does ours for Redis want to know of a call.)
+            and type(app.backend).on_task_call is Backend.on_task_call
             and arguments.is_kombus_json()
         )
-
-
-def _is_told_plainly(backend: Any) -> bool:
-    """Whether a result backend wants to know of a call what Celery's own or Redis' does."""
-    # If nobody has loaded Redis' backend, this is none; loading it is a fifth of a command's start.
-    redis = sys.modules.get("celery.backends.redis")
-    known = {Backend.on_task_call} | ({redis.RedisBackend.on_task_call} if redis else set())
-    return type(backend).on_task_call in known
 
 
 def nobody_listens() -> bool:

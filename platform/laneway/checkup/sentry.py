@@ -20,12 +20,7 @@ def sentry_checks(policy: Policy, environ: Mapping[str, str] | None = None) -> I
     try:
         config = read_config(tuple(policy.queues), environ)
     except SettingsError as error:
-        yield Check(
-            subject="sentry",
-            verdict="fail",
-            finding=str(error),
-            cure="correct them: with these settings no worker starts",
-        )
+        yield _fails(error, "correct them")
         return
     kinds = {queue.secure for queue in policy.queues.values()}
     is_on = False
@@ -46,9 +41,13 @@ def sentry_checks(policy: Policy, environ: Mapping[str, str] | None = None) -> I
     try:
         check_installed()
     except SettingsError as error:
-        yield Check(
-            subject="sentry",
-            verdict="fail",
-            finding=str(error),
-            cure="install it: with these settings no worker starts",
-        )
+        yield _fails(error, "install it")
+
+
+def _fails(error: SettingsError, cure: str) -> Check:
+    return Check(
+        subject="sentry",
+        verdict="fail",
+        finding=str(error),
+        cure=f"{cure}: with these settings no worker starts",
+    )

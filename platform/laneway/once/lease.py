@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from laneway.after_fork import start_afresh_in_child
 from laneway.once.marks import MarksUnreachable
 
 if TYPE_CHECKING:
@@ -46,19 +46,17 @@ class Renewal:
     def __init__(self, marks: Marks, tick: float = _TICK) -> None:
         self._marks = marks
         self._tick = tick
-        self._begin_anew()
+        self.start_afresh()
+        start_afresh_in_child(self)
 
-    def _begin_anew(self) -> None:
-        self._process = os.getpid()
+    def start_afresh(self) -> None:
+        """Hold no lease: the parent's thread is not here, its lock may never be released."""
         self._lock = threading.Lock()
         self._held: set[Lease] = set()
         self._thread: threading.Thread | None = None
 
     def begin(self, lease: Lease) -> None:
         """Renew a lease from now on."""
-        if self._process != os.getpid():
-            # The parent's thread is not here, and its lock may never be released.
-            self._begin_anew()
         lease.renew_at = time.monotonic() + lease.seconds / 3
         with self._lock:
             self._held.add(lease)

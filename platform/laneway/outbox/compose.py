@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery.canvas import Signature, maybe_signature
 
 from laneway.errors import OptionRefused
+from laneway.once.uncommitted import Uncommitted
 from laneway.outbox.row import Row, checked_key
 from laneway.publish import taker
 
@@ -74,6 +75,10 @@ class Composed:
             )
         )
 
+    def claims(self) -> Uncommitted:
+        """What the unique ones among them have claimed."""
+        return Uncommitted(self._app, ((row.task, row.job_id) for row in self.rows))
+
     def close(self) -> None:
         """Take no more."""
         self._open = False
@@ -83,6 +88,8 @@ class Composed:
 def composing(app: Laneway, key: str | None = None) -> Iterator[Composed]:
     """Compose the calls of a block instead of publishing them.
 
+    After an exception in the block unique jobs have no claim.
+
     Raises:
         OptionRefused: the key is none.
         CallError: from a call in the block: it is wrong.
@@ -91,6 +98,9 @@ def composing(app: Laneway, key: str | None = None) -> Iterator[Composed]:
     try:
         with taker.taking(composed):
             yield composed
+    except BaseException:
+        composed.claims().rollback()
+        raise
     finally:
         composed.close()
 

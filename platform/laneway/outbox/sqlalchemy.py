@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import sqlalchemy
 from sqlalchemy import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from laneway.app import Laneway
+    from laneway.once.uncommitted import Uncommitted
     from laneway.outbox.database import Execute
     from laneway.outbox.relay import Relay
 
@@ -102,6 +104,8 @@ class Outbox:
     def __init__(self, app: Laneway, *, relay: Relay | None = None) -> None:
         self._app = app
         self._relay = relay
+        #: What unique jobs have claimed in transactions that have not ended.
+        self._claims: WeakKeyDictionary[Connection, list[Uncommitted]] = WeakKeyDictionary()
 
     @contextlib.contextmanager
     def collect(self, session: Session | Connection, *, key: str | None = None) -> Iterator[None]:
@@ -121,6 +125,7 @@ class Outbox:
         with composing(self._app, key) as composed:
             yield
         if composed.rows:
+            self._end_with(session, composed.claims())
             insert(_executing(session), composed.rows)
             self._wake_after(session)
 
@@ -140,6 +145,24 @@ class Outbox:
         """
         with self.collect(session, key=key):
             return call(self._app, signature)
+
+    def _end_with(self, session: Session | Connection, claims: Uncommitted) -> None:
+        """Let the claims of unique jobs end with their transaction, if that is rolled back."""
+        if not claims:
+            return
+        connection = session.connection() if isinstance(session, Session) else session
+        self._claims.setdefault(connection, []).append(claims)
+        for moment, hear in (("commit", self._committed), ("rollback", self._rolled_back)):
+            if not event.contains(connection, moment, hear):
+                event.listen(connection, moment, hear)
+
+    def _committed(self, connection: Connection) -> None:
+        for claims in self._claims.pop(connection, ()):
+            claims.commit()
+
+    def _rolled_back(self, connection: Connection) -> None:
+        for claims in self._claims.pop(connection, ()):
+            claims.rollback()
 
     def _wake_after(self, session: Session | Connection) -> None:
         moment = "after_commit" if isinstance(session, Session) else "commit"

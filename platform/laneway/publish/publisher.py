@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from laneway import errors
+from laneway.after_fork import start_afresh_in_child
 from laneway.publish.attempt import Attempt
 from laneway.publish.producer import Alarm, JobProducer
 
@@ -41,7 +40,6 @@ POOL_SIZE: Final = 10
 # What a forked child inherited and must never touch: closing it would shut the parent's sockets
 # down, which is what the garbage collector would do if nothing held them.
 _inherited: Final[list[object]] = []
-_publishers: Final[weakref.WeakSet[Publisher]] = weakref.WeakSet()
 
 
 class Publisher:
@@ -71,7 +69,7 @@ class Publisher:
         self._traces = traces
         self._connect = connect
         self._pool = _Pool(self._make_producer)
-        _publishers.add(self)
+        start_afresh_in_child(self)
 
     def publish(self, message: Publish, seconds: float | None = None) -> None:
         """Publish a message that is written already, and wait for the confirm.
@@ -226,11 +224,3 @@ class _Pool:
                     self._given_back.wait(remaining)
             finally:
                 self._waiting -= 1
-
-
-def _start_afresh_in_child() -> None:
-    for publisher in tuple(_publishers):
-        publisher.start_afresh()
-
-
-os.register_at_fork(after_in_child=_start_afresh_in_child)

@@ -153,6 +153,7 @@ class JobSpans:
         # (Half of the time of a look at task.request, which makes one where there is none.)
         request = vars(task.request_stack.top)
         given = request.get(SENTRY_TRACE)
+        trace: Trace | None = None
         if given is None:
             key = request.get("root_id") or task_id
         elif type(given) is str and given[-2:] == "-0":
@@ -163,7 +164,7 @@ class JobSpans:
         if key is not None and (not self._limit or zlib.crc32(key.encode()) >= self._limit):
             return
         try:
-            running = self._begin(task.name, request)
+            running = self._begin(task.name, request, trace)
         except Exception:  # a job must not fail for its trace
             running = None
             if not self._said:
@@ -190,7 +191,7 @@ class JobSpans:
         running.transaction.set_status("ok" if well else "internal_error")
         running.left_by.close()
 
-    def _begin(self, task: str, request: Mapping[str, Any]) -> _Running | None:
+    def _begin(self, task: str, request: Mapping[str, Any], trace: Trace | None) -> _Running | None:
         if request.get("is_eager"):  # run by a job's code, as a part of that job
             return None
         if sentry_sdk.get_client().get_integration("celery") is not None:
@@ -198,7 +199,7 @@ class JobSpans:
             return None
         with contextlib.ExitStack() as stack:
             scope = stack.enter_context(sentry_sdk.isolation_scope())
-            transaction = self._start(scope, task, request, trace_of(request))
+            transaction = self._start(scope, task, request, trace or trace_of(request))
             if not isinstance(transaction, Transaction) or not transaction.sampled:
                 return None
             transaction.update_data(self._data(request))

@@ -65,8 +65,15 @@ class Outbox:
             yield
         if not composed.rows:
             return
-        with transaction.atomic(using=self._using):
-            insert(executing(self._using), composed.rows)
+        claims = composed.claims()
+        try:
+            with transaction.atomic(using=self._using):
+                insert(executing(self._using), composed.rows)
+        except BaseException:
+            claims.rollback()
+            raise
+        if claims:
+            transaction.on_commit(claims.commit, using=self._using)
         if self._relay is not None:
             transaction.on_commit(self._relay.nudge, using=self._using)
 

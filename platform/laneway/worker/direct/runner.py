@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from celery import signals, states
 from celery.app.task import Context
 from celery.app.trace import build_tracer
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 
 from laneway.worker import gate
@@ -166,7 +166,9 @@ class Runner:
         """Run the job to its end.
 
         Raises:
-            BaseException: what must end the process (``SystemExit`` and its like).
+            SoftTimeLimitExceeded: it came when the task's own code had ended.
+            BaseException: what must end the process (``SystemExit`` and its like, and a
+                ``MemoryError`` outside the task's code).
         """
         task = job.task
         # Celery built it for every task that was known when the process was set up.
@@ -180,6 +182,10 @@ class Runner:
             if error.requeue:
                 return Ran("requeue", None, None)
             return Ran("dead-letter", None, self._failure_of("rejected", error, job))
+        except (MemoryError, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:  # noqa: BLE001 (one job's bad end must not end the process)
+            return self._ended_around(job, error)
         info = traced[1]
         # Done, or retried (the next run was published), or ignored.
         if info is None or info.state not in {states.FAILURE, states.REJECTED}:
@@ -194,6 +200,33 @@ class Runner:
         failure = self._failure_of("rejected", info.retval, job, traced[0])
         return Ran("dead-letter", traced, failure)
 
+    def _ended_around(self, job: Job, error: Exception) -> Ran:
+        """What becomes of a job whose tracer raised: what the task raises, the tracer keeps.
+
+        It is a result backend that is away (that for Redis does not raise then), or something like
+        it, mostly when the code has run: so it does not run again, and the letter says why.
+        """
+        log.error("the end of %s was not stored: %s", job.id, type(error).__name__)
+        if _was_retried(error):
+            return Ran("ack", None, None)
+        failure = self._failure_of("failed", error, job)
+        context = Context(job.request)
+        # As the parent of Celery's pools tells it, whose tracer did not come to that.
+        job.task.request_stack.push(context)
+        try:
+            signals.task_failure.send(
+                sender=job.task,
+                task_id=job.id,
+                exception=error,
+                args=job.args,
+                kwargs=job.kwargs,
+                traceback=error.__traceback__,
+                einfo=None,
+            )
+        finally:
+            job.task.request_stack.pop()
+        return Ran("dead-letter", None, failure)
+
     def _failure_of(
         self, outcome: Outcome, error: BaseException, job: Job, einfo: Any = None
     ) -> Failure:
@@ -205,6 +238,14 @@ class Runner:
             where=error.__traceback__ or getattr(einfo, "tb", None),
             text=getattr(einfo, "traceback", None),
         )
+
+
+def _was_retried(error: BaseException) -> bool:
+    """Whether the error came while it was stored that the next run has been published."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, Retry):
+        seen = seen.__context__
+    return seen is not None
 
 
 def _is_past(expires: Any) -> bool:
