@@ -23,6 +23,31 @@ _JOBS = 2_000
 pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 
+def test_a_killed_node_loses_nothing(
+    plane: Plane, work: Workload, ledger: Book, broker: Broker, prefix: str, two: Mapping[str, Node]
+) -> None:
+    work.deploy("low", replicas=4, app=APP)
+    ledger.publish("low", _JOBS, rate=60, many=False, work=(20, 80))
+    ledger.wait_for(200, 30)
+    _kill_and_heal(plane, work, two["node-b"])
+    # What the dead workers held comes back when the broker missed their heartbeats.
+    ledger.wait_for(_JOBS, 180)
+    account = ledger.account()
+    assert (account.accepted, account.succeeded, account.lost) == (_JOBS, _JOBS, 0), account
+    eventually(lambda: bool(broker.waiting(prefix)), False)
+
+
+def test_the_ledger_sees_what_early_acknowledgement_loses(
+    plane: Plane, work: Workload, ledger: Book, broker: Broker, prefix: str, two: Mapping[str, Node]
+) -> None:
+    work.deploy("low", replicas=4, app=BROKEN)
+    ledger.publish("low", _JOBS, rate=60, many=False, work=(20, 80))
+    ledger.wait_for(200, 30)
+    _kill_and_heal(plane, work, two["node-b"])
+    eventually(lambda: bool(broker.waiting(prefix)), False, seconds=180)
+    assert ledger.account().lost > 0
+
+
 def test_scaling_up_and_down_loses_nothing(
     work: Workload, ledger: Book, broker: Broker, prefix: str
 ) -> None:
@@ -59,31 +84,6 @@ def test_rolling_under_load_loses_nothing(
     assert (account.accepted, account.succeeded, account.lost) == (_JOBS, _JOBS, 0), account
     assert account.duplicated == 0, account
     eventually(lambda: bool(broker.waiting(prefix)), False)
-
-
-def test_a_killed_node_loses_nothing(
-    plane: Plane, work: Workload, ledger: Book, broker: Broker, prefix: str, two: Mapping[str, Node]
-) -> None:
-    work.deploy("low", replicas=4, app=APP)
-    ledger.publish("low", _JOBS, rate=60, many=False, work=(20, 80))
-    ledger.wait_for(200, 30)
-    _kill_and_heal(plane, work, two["node-b"])
-    # What the dead workers held comes back when the broker missed their heartbeats.
-    ledger.wait_for(_JOBS, 180)
-    account = ledger.account()
-    assert (account.accepted, account.succeeded, account.lost) == (_JOBS, _JOBS, 0), account
-    eventually(lambda: bool(broker.waiting(prefix)), False)
-
-
-def test_the_ledger_sees_what_early_acknowledgement_loses(
-    plane: Plane, work: Workload, ledger: Book, broker: Broker, prefix: str, two: Mapping[str, Node]
-) -> None:
-    work.deploy("low", replicas=4, app=BROKEN)
-    ledger.publish("low", _JOBS, rate=60, many=False, work=(20, 80))
-    ledger.wait_for(200, 30)
-    _kill_and_heal(plane, work, two["node-b"])
-    eventually(lambda: bool(broker.waiting(prefix)), False, seconds=180)
-    assert ledger.account().lost > 0
 
 
 def _kill_and_heal(plane: Plane, work: Workload, node: Node) -> None:
