@@ -83,7 +83,7 @@ class Book:
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": f"{_ROOT / 'tests'}:{_ROOT / 'benchmarks'}",
-                "LANEWAY_BROKER_URL": self._broker.url,
+                "LANEWAY_BROKER_URL": self._broker.endpoint.url(),
                 "LANEWAY_VHOST_PREFIX": self._prefix,
                 VARIABLE: str(own),
                 ORDERS: json.dumps(orders),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.plane import Plane
-    from laneway.broker import BrokerAddress
     from laneway.local.install import RabbitMQPrograms
 
 #: What its namespace of the network is called.
@@ -34,36 +34,23 @@ class ClusterRabbitMQ(PrivateRabbitMQ):
         (self._folder / "conf.d" / "10-open.conf").write_text(settings)
 
 
-class Broker:
-    """The broker as tests and producers outside of pods reach it. Made by :func:`rabbitmq`."""
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a broker is in the plane's network, whether or not there is one."""
 
-    def __init__(self, plane: Plane, server: PrivateRabbitMQ, address: str) -> None:
-        self._plane = plane
-        self.server = server
-        self.ip = address
-        login = urlsplit(server.url)
-        ports = server.port, server.node.management_port
-        user = f"{login.username}:{login.password}"
-        self.url = f"amqp://{user}@{address}:{ports[0]}"
-        self.management_url = f"http://{user}@{address}:{ports[1]}"
-        self.user, self.password = login.username, login.password
-        self.port, self.management_port = ports
+    ip: str
+    port: int = 5672
+    management_port: int = 15672
+    user: str = "user"
+    password: str = "password"
 
-    def address(self, prefix: str = "") -> BrokerAddress:
-        """As Laneway reads it."""
-        return broker_address(self.url, self.management_url, vhost_prefix=prefix, env={})
+    def url(self, host: str | None = None) -> str:
+        """For AMQP, by its address or a name."""
+        return f"amqp://{self.user}:{self.password}@{host or self.ip}:{self.port}"
 
-    @contextmanager
-    def management(self, prefix: str = "") -> Iterator[Management]:
-        """The management API, from inside the plane's network."""
-        with self._plane.inside(), Management(self.address(prefix)) as management:
-            yield management
-
-    def waiting(self, prefix: str = "") -> dict[str, int]:
-        """Messages of every queue that has some, running ones with them."""
-        with self.management(prefix) as management:
-            entries = management.queue_entries(f"{prefix}jobs")
-        return {each["name"]: n for each in entries if (n := each.get("messages", 0))}
+    def management_url(self, host: str | None = None) -> str:
+        """Of the management API, by its address or a name."""
+        return f"http://{self.user}:{self.password}@{host or self.ip}:{self.management_port}"
 
     def manifests(self) -> list[dict[str, Any]]:
         """A Service without a selector, and where it leads."""
@@ -95,6 +82,28 @@ class Broker:
         ]
 
 
+class Broker:
+    """A running broker, asked from outside of pods. Made by :func:`rabbitmq`."""
+
+    def __init__(self, plane: Plane, endpoint: Endpoint) -> None:
+        self._plane = plane
+        self.endpoint = endpoint
+
+    @contextmanager
+    def management(self, prefix: str = "") -> Iterator[Management]:
+        """The management API, from inside the plane's network."""
+        end = self.endpoint
+        address = broker_address(end.url(), end.management_url(), vhost_prefix=prefix, env={})
+        with self._plane.inside(), Management(address) as management:
+            yield management
+
+    def waiting(self, prefix: str = "") -> dict[str, int]:
+        """Messages of every queue that has some, running ones with them."""
+        with self.management(prefix) as management:
+            entries = management.queue_entries(f"{prefix}jobs")
+        return {each["name"]: n for each in entries if (n := each.get("messages", 0))}
+
+
 @contextmanager
 def rabbitmq(plane: Plane) -> Iterator[Broker]:
     """Start one for the block.
@@ -111,7 +120,17 @@ def rabbitmq(plane: Plane) -> Iterator[Broker]:
             with plane.inside(PLACE):
                 server.start()
             try:
-                yield Broker(plane, server, address)
+                login = urlsplit(server.url)
+                yield Broker(
+                    plane,
+                    Endpoint(
+                        ip=address,
+                        port=server.port,
+                        management_port=server.node.management_port,
+                        user=str(login.username),
+                        password=str(login.password),
+                    ),
+                )
             finally:
                 server.stop()
     finally:

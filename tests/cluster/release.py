@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cluster.book import APP
 
 if TYPE_CHECKING:
-    from cluster.book import Book
     from cluster.plane import Plane
-    from cluster.rabbitmq import Broker
+    from cluster.rabbitmq import Endpoint
 
 _CHART: Final = Path(__file__).parents[2] / "helm/laneway"
 NAME: Final = "laneway"
@@ -29,17 +28,17 @@ class Release:
         namespace: of the test's own.
         broker: where the jobs are; it stands outside of the cluster.
         prefix: of its virtual hosts.
-        book: where jobs write down that they run.
+        ledger: the folder where jobs write down that they run.
     """
 
     def __init__(
-        self, plane: Plane, namespace: str, broker: Broker, prefix: str, book: Book
+        self, plane: Plane, namespace: str, broker: Endpoint, prefix: str, ledger: Path
     ) -> None:
         self._plane = plane
         self._namespace = namespace
         self._broker = broker
         self._prefix = prefix
-        self._book = book
+        self._ledger = ledger
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 100) -> str:
         """In the release's namespace."""
@@ -55,15 +54,11 @@ class Release:
         """What the chart takes for given: a broker, and the Secrets that lead to it."""
         broker = self._broker
         host = f"rabbitmq.{self._namespace}.svc"
-        login = f"{broker.user}:{broker.password}"
-        urls = {
-            "url": f"amqp://{login}@{host}:{broker.port}",
-            "management-url": f"http://{login}@{host}:{broker.management_port}",
-        }
+        urls = {"url": broker.url(host), "management-url": broker.management_url(host)}
         scaler = {
             "host": f"http://{host}:{broker.management_port}",
-            "username": str(broker.user),
-            "password": str(broker.password),
+            "username": broker.user,
+            "password": broker.password,
         }
         secrets = {
             **{
@@ -90,12 +85,11 @@ class Release:
             stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}),
         )
 
-    def install(self, kind: str = "keda") -> None:
+    def install(self, kind: str = "keda", *, wait: bool = True) -> None:
         """``helm install --wait``; how low is scaled is said by ``kind``, all others are fixed."""
-        self.helm(
-            "install", NAME, str(_CHART), "--wait", f"--timeout={_SECONDS}s", "--values=-",
-            stdin=json.dumps(self.values(kind)),
-        )  # fmt: skip
+        waits = ("--wait", f"--timeout={_SECONDS}s") if wait else ()
+        values = json.dumps(self.values(kind))
+        self.helm("install", NAME, str(_CHART), *waits, "--values=-", stdin=values)
 
     def upgrade(self, *changes: str) -> None:
         """``helm upgrade --wait`` with what ``--set`` takes, over the values as they are."""
@@ -137,7 +131,7 @@ class Release:
             "workerDefaults": {
                 "env": {"CHAOS_LEDGER": "/ledger"},
                 "extraEnv": [place],
-                "extraVolumes": [{"name": "ledger", "hostPath": {"path": str(self._book.folder)}}],
+                "extraVolumes": [{"name": "ledger", "hostPath": {"path": str(self._ledger)}}],
                 "extraVolumeMounts": [mount],
                 "probes": {
                     "startup": {"periodSeconds": 1},

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.errors import ClusterUnavailable
 from cluster.keda import keda
+from cluster.rabbitmq import Endpoint
 from cluster.release import MOST, NAME, QUEUES, Release
-from cluster.waiting import eventually
+from cluster.waiting import always, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from cluster.book import Book
     from cluster.node.node import Node
@@ -41,11 +45,27 @@ def scaled(plane: Plane) -> Iterator[None]:
 def release(
     plane: Plane, two: Mapping[str, Node], namespace: str, broker: Broker, prefix: str, ledger: Book
 ) -> Iterator[Release]:
-    made = Release(plane, namespace, broker, prefix, ledger)
+    with _prepared(Release(plane, namespace, broker.endpoint, prefix, ledger.folder)) as made:
+        yield made
+
+
+@pytest.fixture
+def release_without_broker(
+    plane: Plane, two: Mapping[str, Node], namespace: str, tmp_path: Path
+) -> Iterator[Release]:
+    nobody = Endpoint(ip="10.89.250.250")
+    with _prepared(Release(plane, namespace, nobody, "", tmp_path)) as made:
+        yield made
+
+
+@contextmanager
+def _prepared(made: Release) -> Iterator[Release]:
     made.prepare()
-    yield made
-    # What KEDA looks after has a finalizer of KEDA's: it goes while KEDA is there.
-    made.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
+    try:
+        yield made
+    finally:
+        # What KEDA looks after has a finalizer of KEDA's: it goes while KEDA is there.
+        made.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
 
 
 def test_a_release_is_installed_changed_and_rolled_back(release: Release) -> None:
@@ -93,3 +113,24 @@ def test_low_scales_out_and_in_while_high_keeps_its_service_level(
     assert account.duplicated == 0, account
     assert slow < 1.0
     eventually(lambda: bool(broker.waiting(prefix)), False)
+
+
+def test_the_number_of_pods_stays_while_nobody_knows_what_is_needed(
+    scaled: None, release_without_broker: Release
+) -> None:
+    release = release_without_broker
+    release.install(wait=False)
+    name = f"{NAME}-worker-low"
+
+    def failing() -> dict[str, str]:
+        text = release.kubectl("get", "scaledobject", name, "-o", "jsonpath={.status.health}")
+        return {key: each["status"] for key, each in json.loads(text or "{}").items()}
+
+    # Both triggers: the scaler answers 503, or is not ready; the broker answers nothing.
+    eventually(lambda: sorted(failing().values()), ["Failing", "Failing"], seconds=90)
+    release.kubectl("scale", f"deployment/{name}", "--replicas=3")
+
+    def asked() -> str:
+        return release.kubectl("get", "deployment", name, "-o", "jsonpath={.spec.replicas}")
+
+    always(asked, "3", seconds=30)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.rabbitmq import PLACE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,16 +66,15 @@ class Workload:
         """The broker's Service, the Secret, the policy, and the topology by a Job."""
         files = {"routing.py": "ROUTES = []\n"}
         files |= {f"{queue}.toml": _QUEUE for queue in _QUEUES}
-        host = "rabbitmq"
-        login = f"{self._broker.user}:{self._broker.password}"
+        end = self._broker.endpoint
         self.apply(
-            *self._broker.manifests(),
+            *end.manifests(),
             _named("v1", "ConfigMap", "policy") | {"data": files},
             _named("v1", "Secret", "broker")
             | {
                 "stringData": {
-                    "url": f"amqp://{login}@{host}:{self._broker.port}",
-                    "management": f"http://{login}@{host}:{self._broker.management_port}",
+                    "url": end.url(PLACE),
+                    "management": end.management_url(PLACE),
                 }
             },
             _named("batch/v1", "Job", "topology")
