@@ -103,7 +103,7 @@ class Pods:
         while len(self.wanted) < number:
             port = 20_000 + self._chance.randrange(10_000)
             self.all.append(Pod(now, now + self._chance.uniform(*_DELAY), port))
-        for pod in sorted(self.wanted, key=lambda pod: (pod.ready is not None, -pod.asked)):
+        for pod in sorted(self.wanted[::-1], key=lambda pod: pod.ready is not None):
             if len(self.wanted) <= number:
                 break
             pod.told_to_stop = True
@@ -169,9 +169,11 @@ class Journal:
         with self.path.open() as file:
             file.seek(self._read)
             for line in iter(file.readline, ""):
+                if not line.endswith("\n"):
+                    break
                 number, sent, started, ended = line.split(",")
                 self.lines.append((int(number), float(sent), float(started), float(ended)))
-            self._read = file.tell()
+                self._read = file.tell()
 
     def finished(self) -> tuple[int, float]:
         """Jobs and their seconds since the last call, as the workers' own metrics would say."""
