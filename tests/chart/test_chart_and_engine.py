@@ -139,3 +139,46 @@ def test_two_long_names_of_workers_are_two_names() -> None:
     ]
     assert len(set(names)) == 6
     assert max(map(len, names)) == 63
+
+
+def test_a_worker_can_take_away_what_all_workers_have() -> None:
+    workers = render(
+        {
+            "workers": {
+                "high": {
+                    "resources": {"limits": None},
+                    "podSecurityContext": {"runAsUser": None},
+                    "pdb": {"enabled": False},
+                },
+                "low": None,
+            }
+        }
+    )
+    pods = {name: each["spec"]["template"]["spec"] for name, each in workers.workers().items()}
+    assert pods.keys() == {"default", "high", "secure"}
+    assert pods["high"]["containers"][0]["resources"].keys() == {"requests"}
+    assert "runAsUser" not in pods["high"]["securityContext"]
+    assert pods["high"]["securityContext"]["runAsNonRoot"] is True
+    assert workers.of("PodDisruptionBudget", queue="high") == []
+    assert pods["default"]["containers"][0]["resources"].keys() == {"requests", "limits"}
+
+
+def test_a_worker_with_a_tag_of_its_own_does_not_get_the_digest_of_all() -> None:
+    digest = f"sha256:{'a' * 64}"
+    images = {
+        queue: each["spec"]["template"]["spec"]["containers"][0]["image"]
+        for queue, each in render(
+            {
+                "image": {"repository": "team/shop", "digest": digest},
+                "workers": {
+                    "high": {"image": {"tag": "2"}},
+                    "low": {"image": {"registry": "mirror.example"}},
+                },
+            }
+        )
+        .workers()
+        .items()
+    }
+    assert images["default"] == f"team/shop@{digest}"
+    assert images["high"] == "team/shop:2"
+    assert images["low"] == f"mirror.example/team/shop@{digest}"

@@ -12,6 +12,7 @@ import pytest
 from cluster import given
 from cluster.book import Book, book
 from cluster.errors import ClusterUnavailable, CommandFailed
+from cluster.keda import keda as start_keda
 from cluster.node.image import Image, laneway_image
 from cluster.node.nodes import nodes
 from cluster.plane import Plane
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from cluster.given import Cluster
+    from cluster.keda import Keda
     from cluster.node.node import Node
 
 _ROOT = Path(__file__).parents[2]
@@ -59,6 +61,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         pytest.skip("needs a plane of its own, and LANEWAY_CLUSTER=given")
     try:
         with start_plane(tmp_path_factory.mktemp("plane-logs")) as started:
+            yield started
+    except ClusterUnavailable as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def keda(plane: Plane) -> Iterator[Keda]:
+    """KEDA on the plane, from the first test that asks for it."""
+    try:
+        with start_keda(plane) as started:
             yield started
     except ClusterUnavailable as problem:
         pytest.skip(str(problem))

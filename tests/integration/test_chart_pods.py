@@ -20,6 +20,8 @@ import kombu
 import pytest
 
 from integration.test_health import free_port
+from laneway.deadletter import DeadLetters
+from laneway.errors import DeadLettered
 from support.chart import CHART, NAMESPACE, Manifests, render
 from support.topology import apply_policy
 from support.workers import POLICY, TESTS, make_app
@@ -181,8 +183,9 @@ def users_of(rendered: Manifests, address: BrokerAddress) -> Iterator[dict[str, 
         yield made
 
 
+@pytest.mark.broker43
 def test_the_rights_of_the_operators_users_are_enough_and_lead_nowhere_else(
-    address: BrokerAddress, redis: PrivateRedis
+    address: BrokerAddress, redis: PrivateRedis, tmp_path: Path
 ) -> None:
     """A worker's user works in its own virtual host, and only publishes into the other."""
     rendered = render(
@@ -198,27 +201,43 @@ def test_the_rights_of_the_operators_users_are_enough_and_lead_nowhere_else(
     with users_of(rendered, address) as users:
         app = make_app(users["jobs"], redis.url)
         worker = pod(rendered, "Deployment", "worker", {"url": redis.url, **login(users["jobs"])})
-        worker.hosts = hosts
+        secret = {"url": redis.url, **login(users["control"])}
+        control = pod(rendered, "Deployment", "control", secret)
+        doctor = Pod(rendered.of("Pod", component="test")[0]["spec"], secret)
+        worker.hosts = control.hosts = doctor.hosts = hosts
         assert worker.run("topology", timeout="0") == 0
-        with worker.running("worker"):
+        with worker.running("worker"), control.running("control"):
             worker.wait_for(worker.probe("worker", "readiness"))
             soon = app.send_task("plain.add", (1, 2), queue="low")
             later = app.send_task("plain.add", (3, 4), queue="low", countdown=1)
+            again = app.send_task("plain.flaky", (1,), queue="low")
+            app.send_task("plain.fail", queue="low")
+            late = app.send_task("plain.add", (1, 1), queue="high", expires=1)
+            app.send_task("vault.pay", (1,), ignore_result=True)
+            app.send_task("vault.pay", (1,), ignore_result=True, countdown=1)
             assert soon.get(timeout=PATIENCE) == 3
             assert later.get(timeout=PATIENCE) == 7
-        app.send_task("vault.pay", (1,), ignore_result=True)
-        app.send_task("vault.pay", (1,), ignore_result=True, countdown=1)
+            again.get(timeout=PATIENCE)
+            with pytest.raises(DeadLettered):
+                late.get(timeout=PATIENCE)
+            assert app.control.ping(timeout=5, limit=1), "celery inspect reaches the worker"
+            # The scaler is ready when it has heard for half a minute of workers and broker.
+            control.wait_for(control.probe("control", "readiness"))
+            load = httpx.get(f"http://127.0.0.1:{control.port}/scale/low", trust_env=False).json()
+            assert load["workers_reporting"] == 1
+            assert doctor.run("doctor") == 0, "helm test"
+        with DeadLetters(make_app(address), folder=tmp_path) as letters:
+            tasks = sorted(letter.task or "" for letter in letters.list().letters)
+        assert tasks == ["plain.add", "plain.fail"]
 
+        with kombu.Connection(users["jobs"].kombu_urls("jobs")) as connection:
+            for refused in ("queue_delete", "exchange_delete"):
+                with pytest.raises(amqp.exceptions.AccessRefused):
+                    getattr(connection.channel(), refused)("low" if "queue" in refused else "jobs")
         with kombu.Connection(users["jobs"].kombu_urls("secure")) as connection:
             for refused in ("basic_get", "queue_purge", "queue_delete"):
                 with pytest.raises(amqp.exceptions.AccessRefused):
                     getattr(connection.channel(), refused)("secure")
-
-        secret = {"url": redis.url, **login(users["control"])}
-        control = pod(rendered, "Deployment", "control", secret)
-        control.hosts = hosts
-        with control.running("control"):
-            control.wait_for(control.probe("control", "readiness"))
 
         scaler = login(users["scaler-jobs"])
         jobs, secure = address.vhost("jobs"), address.vhost("secure")

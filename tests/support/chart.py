@@ -97,21 +97,32 @@ def render(
 ) -> Manifests:
     """What ``helm template`` makes of the chart with these values over its own.
 
+    ``files``: values that stand between the two.
+
     Rendered once for each set of arguments, so the manifests must not be changed.
 
     Raises:
         ChartRefused: with what Helm said.
     """
-    text = rendered_text(
-        json.dumps(values or {}, sort_keys=True), kube, tuple(capabilities), release, tuple(files)
-    )
+    said = json.dumps(values or {}, sort_keys=True)
+    return _parsed(said, kube, tuple(capabilities), release, tuple(files))
+
+
+@cache
+def _parsed(
+    values: str, kube: str, capabilities: tuple[str, ...], release: str, files: tuple[Path, ...]
+) -> Manifests:
+    text = rendered_text(values, kube, capabilities, release, files)
     documents = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return Manifests(tuple(each for each in documents if each))
 
 
-@cache
 def rendered_text(
-    values: str, kube: str, capabilities: tuple[str, ...], release: str, files: tuple[Path, ...]
+    values: str,
+    kube: str,
+    capabilities: Sequence[str],
+    release: str,
+    files: Sequence[Path] = (),
 ) -> str:
     """The text for values in JSON. See :func:`render`."""
     given = [f"--values={file}" for file in files]

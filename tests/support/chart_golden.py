@@ -42,7 +42,7 @@ def output(case: str) -> str:
 
 def _rendered(case: str) -> str:
     values = json.dumps(CASES[case], sort_keys=True)
-    text = rendered_text(values, NEWEST, EVERYTHING, RELEASE, ())
+    text = rendered_text(values, NEWEST, EVERYTHING, RELEASE)
     return _DASHBOARD.sub("  laneway.json: (files/dashboard.json)\n", text)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from laneway.errors import LanewayError
+from laneway.errors import LanewayError, PolicyError
 from laneway.policy import load_policy
 from laneway.render import render_helm, with_workers, workers_block
 from laneway.render.helm import BEGIN, END
@@ -87,9 +87,15 @@ def test_seconds_that_kubernetes_counts_are_whole(tmp_path: Path) -> None:
     assert said["autoscaling"]["expectedRuntimeSeconds"] == 0.001
 
 
-@pytest.mark.parametrize("name", ["on", "no", "y", "null", "e1", "true"])
+@pytest.mark.parametrize("name", ["e1", "x-1", "yes-please", "nan", "infinity"])
 def test_every_name_of_a_queue_is_a_string(tmp_path: Path, name: str) -> None:
     assert set(workers(tmp_path, **{name: ""})) == {"default", name}
+
+
+@pytest.mark.parametrize("word", ["on", "no", "y", "true", "null"])
+def test_a_word_that_yaml_takes_for_no_string_is_no_name(tmp_path: Path, word: str) -> None:
+    with pytest.raises(PolicyError, match=f"the name '{word}' is taken .YAML takes it for"):
+        workers(tmp_path, **{word: ""})
 
 
 def test_a_summary_may_hold_anything(tmp_path: Path) -> None:

@@ -113,9 +113,14 @@ def test_a_file_holds_the_objects_of_one_queue(checkout: Checkout) -> None:
 
 
 def test_a_queue_more_is_all_of_its_objects(with_bulk: Checkout) -> None:
-    everything = {"Deployment", "ScaledObject", "ServiceAccount"}
-    assert of_queue(with_bulk.kustomize(BASE), "bulk") >= everything
-    assert of_queue(with_bulk.kustomize(PRODUCTION), "bulk") >= everything
+    kinds = {"Deployment", "ScaledObject", "ServiceAccount", "PodDisruptionBudget"}
+    assert of_queue(with_bulk.kustomize(BASE), "bulk") == kinds
+    production = with_bulk.kustomize(PRODUCTION)
+    assert of_queue(production, "bulk") == {*kinds, "NetworkPolicy", "PodMonitor"}
+    [rules] = [one for one in production if one["kind"] == "PrometheusRule"]
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"]]
+    mine = {rule["alert"] for rule in alerts if 'queue="bulk"' in rule["expr"]}
+    assert mine == {rule["alert"] for rule in alerts if 'queue="low"' in rule["expr"]} != set()
     [bulk] = [
         one
         for one in with_bulk.kustomize(BASE)

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from supervisor.options import ServerOptions
 
 from laneway.errors import LanewayError
 from laneway.policy import load_policy
 from laneway.render import render_supervisor
-from support.rendered import BULK, Checkout
+from support.rendered import BULK, Checkout, programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 UNITS = "deploy/supervisor"
-MAIN = "[supervisord]\nlogfile={folder}/supervisord.log\n\n[include]\nfiles={files}\n"
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     """The repository's own policy."""
     return Checkout.copy(tmp_path / "checkout")
-
-
-def programs(checkout: Checkout, *files: str) -> dict[str, Any]:
-    """Every process that supervisord would start, by its name."""
-    main = checkout.root / "supervisord.conf"
-    named = " ".join(f"{UNITS}/{file}.conf" for file in files or ("*",))
-    main.write_text(MAIN.format(folder=checkout.root, files=named))
-    for unit in (checkout.root / UNITS).glob("*.conf"):
-        # supervisord refuses a folder of logs that is not there.
-        unit.write_text(unit.read_text().replace("/var/log/laneway/", f"{checkout.root}/"))
-    options = ServerOptions()
-    options.realize(["-c", str(main)], doc="")
-    return {
-        process.name: process
-        for group in options.process_group_configs
-        for process in group.process_configs
-    }
 
 
 def write(checkout: Checkout) -> None:
@@ -59,7 +40,11 @@ def test_the_committed_units(checkout: Checkout) -> None:
 
 def test_the_secure_queue_has_a_file_of_its_own(checkout: Checkout) -> None:
     assert list(programs(checkout, "secure")) == ["laneway-worker-secure-00"]
-    assert not [name for name in programs(checkout, "jobs", "control") if "secure" in name]
+    assert not [
+        name
+        for name in {**programs(checkout, "jobs"), **programs(checkout, "control")}
+        if "secure" in name
+    ]
 
 
 def test_a_process_is_started_without_a_shell_and_told_to_stop_alone(checkout: Checkout) -> None:

@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* A name of at most 63 characters that two different long names do not share. Takes the name. */}}
+{{/* A name of at most 63 characters; two that were cut may be equal, which _validate.tpl asks. Takes the name. */}}
 {{- define "laneway.short" -}}
 {{- if le (len .) 63 -}}
 {{- . -}}
@@ -35,18 +35,18 @@
 {{/* What selects the pods of a part, and never changes: (dict "root" $ "component" "worker" "queue"
 "high"). */}}
 {{- define "laneway.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .queue }}
-laneway.dev/queue: {{ . }}
+laneway.dev/queue: {{ . | quote }}
 {{- end }}
 {{- end }}
 
 {{/* Labels of an object: as of laneway.selector. */}}
 {{- define "laneway.labels" -}}
 {{- $own := include "laneway.selector" . | fromYaml -}}
-{{- $_ := set $own "app.kubernetes.io/version" (default .root.Chart.AppVersion .root.Values.image.tag | replace "+" "_" | trunc 63) -}}
+{{- $_ := set $own "app.kubernetes.io/version" (default .root.Chart.AppVersion .root.Values.image.tag | replace "+" "_" | trunc 63 | regexFind "^.*[A-Za-z0-9]") -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "laneway" -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63) -}}
@@ -64,7 +64,7 @@ restart what it does not change. */}}
 "labels" dict). */}}
 {{- define "laneway.metadata" -}}
 name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- mergeOverwrite (deepCopy (.labels | default dict)) (include "laneway.labels" . | fromYaml) | toYaml | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (.annotations | default dict)) }}
@@ -73,9 +73,12 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* An image: (dict "root" $ "image" dict). */}}
+{{/* An image: (dict "root" $ "image" dict). The digest for all is not that of another tag or
+repository. */}}
 {{- define "laneway.image" -}}
-{{- $image := mergeOverwrite (deepCopy .root.Values.image) (deepCopy (.image | default dict)) -}}
+{{- $own := .image | default dict -}}
+{{- $image := mergeOverwrite (deepCopy .root.Values.image) (deepCopy $own) -}}
+{{- if and (or $own.tag $own.repository) (not $own.digest) -}}{{- $_ := unset $image "digest" -}}{{- end -}}
 {{- $registry := default .root.Values.global.imageRegistry $image.registry -}}
 {{- $path := $image.repository -}}
 {{- if $registry -}}{{- $path = printf "%s/%s" (trimSuffix "/" $registry) $path -}}{{- end -}}
@@ -99,11 +102,28 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* A map over another, at every depth; null takes a key away. (dict "under" dict "over" dict); read
+it with fromJson. */}}
+{{- define "laneway.overlay" -}}
+{{- $made := deepCopy .under -}}
+{{- range $key, $value := .over -}}
+{{- $there := get $made $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $made $key -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $there) -}}
+{{- $_ := set $made $key (include "laneway.overlay" (dict "under" $there "over" $value) | fromJson) -}}
+{{- else -}}
+{{- $_ := set $made $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- $made | toJson -}}
+{{- end }}
+
 {{/* The workers that are to be, by queue, each merged over workerDefaults; read it with fromJson. */}}
 {{- define "laneway.workers" -}}
 {{- $workers := dict -}}
 {{- range $queue, $own := .Values.workers -}}
-{{- $worker := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy $own) -}}
+{{- $worker := include "laneway.overlay" (dict "under" $.Values.workerDefaults "over" $own) | fromJson -}}
 {{- if $worker.enabled -}}
 {{- $_ := set $workers $queue $worker -}}
 {{- end -}}
@@ -184,10 +204,10 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 

@@ -20,7 +20,7 @@ anywhere. */}}
 "extra" list). */}}
 {{- define "laneway.egress" -}}
 {{- include "laneway.networkRule" (dict "side" "to" "peers" .policy.dns "ports" (list 53) "protocols" (list "UDP" "TCP")) }}
-{{ include "laneway.networkRule" (dict "side" "to" "peers" .policy.broker "ports" .policy.brokerPorts) }}
+{{ include "laneway.networkRule" (dict "side" "to" "peers" .policy.broker "ports" (append .policy.brokerPorts .root.Values.broker.port | uniq)) }}
 {{- if .root.Values.results.enabled }}
 {{ include "laneway.networkRule" (dict "side" "to" "peers" .policy.redis "ports" .policy.redisPorts) }}
 {{- end }}

@@ -18,15 +18,30 @@ spec:
   rabbitmqClusterReference:
     name: {{ $cluster }}
 {{- end }}
-{{- /* Users: their tags, and their rights by virtual host as configure, write, read. A user of one
-virtual host may publish into the other (a chain may lead there), and can neither read nor change it. */}}
-{{- $all := list ".*" ".*" ".*" }}
-{{- $publish := list "^$" "^(jobs|celery_delayed_27)$" "^$" }}
-{{- $look := list "^$" "^$" "^$" }}
+{{- /* Users: their tags, and their rights by virtual host. A worker's user works on the queues of its
+own virtual host and cannot delete or change what stands there; into the other one it may publish (a
+chain may lead there) and nothing else. */}}
+{{- $publish := dict "configure" "^$" "write" "^(jobs|celery_delayed_27)$" "read" "^$" }}
+{{- $look := dict "configure" "^$" "write" "^$" "read" "^$" }}
+{{- $control := dict
+      "configure" "^(worker\\.reports\\..*|dead\\.lock.*)$"
+      "write" "^(amq\\.default|jobs|celery_delayed_27|worker\\.reports\\..*|dead\\.lock.*)$"
+      "read" "^(dead\\..*|worker\\.reports.*)$" }}
+{{- $work := dict }}
+{{- range $vhost := $vhosts }}
+{{- $queues := list }}
+{{- range $queue, $worker := $workers }}
+{{- if eq $worker.vhost $vhost }}{{- $queues = append $queues $queue }}{{- end }}
+{{- end }}
+{{- $_ := set $work $vhost (dict
+      "configure" "^(celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
+      "write" "^(amq\\.default|jobs|celery_delayed_27|worker\\.reports|celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
+      "read" (printf "^(%s|laneway\\.paused\\..*|celery\\.pidbox|.*\\.celery\\.pidbox)$" (join "|" $queues))) }}
+{{- end }}
 {{- $users := dict
-      "jobs" (dict "jobs" $all "secure" $publish)
-      "secure" (dict "jobs" $publish "secure" $all)
-      "control" (dict "jobs" $all "secure" $all)
+      "jobs" (dict "jobs" (get $work "jobs") "secure" $publish)
+      "secure" (dict "jobs" $publish "secure" (get $work "secure"))
+      "control" (dict "jobs" $control "secure" $control)
       "scaler-jobs" (dict "jobs" $look)
       "scaler-secure" (dict "secure" $look) }}
 {{- $tags := dict "control" (list "monitoring") "scaler-jobs" (list "management") "scaler-secure" (list "management") }}
@@ -50,9 +65,7 @@ spec:
   userReference:
     name: {{ $name }}
   permissions:
-    configure: {{ index $right 0 | quote }}
-    write: {{ index $right 1 | quote }}
-    read: {{ index $right 2 | quote }}
+    {{- toYaml $right | nindent 4 }}
   rabbitmqClusterReference:
     name: {{ $cluster }}
 {{- end }}
@@ -64,7 +77,7 @@ spec:
 {{- range $queue, $worker := $workers }}
 {{ include "laneway.rabbitmqHead" (dict "root" $root "kind" "Queue" "name" (printf "queue-%s" $queue)) }}
 spec:
-  name: {{ $queue }}
+  name: {{ $queue | quote }}
   vhost: {{ $prefix }}{{ $worker.vhost }}
   type: quorum
   durable: true

@@ -249,6 +249,9 @@ budget.databaseConnections: expected all jobs at their most to hold at most {{ i
 {{- if and $scaling.metrics (ne $type "hpa") }}
 {{ $at }}.metrics: expected none with type {{ $type }}, got some. They would have no effect; remove them{{ if eq $type "keda" }} or make them extraTriggers{{ end }}.
 {{- end }}
+{{- if and $scaling.annotations (eq $type "none") }}
+{{ $at }}.annotations: expected none with type none, got some. There is nothing to put them on; remove them.
+{{- end }}
 {{- if ne $type "keda" }}
 {{- range $key := list "extraTriggers" "formula" }}
 {{- if index $scaling $key }}
