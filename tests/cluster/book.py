@@ -118,7 +118,12 @@ class Book:
 @contextmanager
 def book(plane: Plane, broker: Broker, prefix: str) -> Iterator[Book]:
     """A book for the block."""
-    with tempfile.TemporaryDirectory(prefix="ledger-", dir=plane.folder) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="ledger-",
+        dir=plane.folder,
+        # Pods may still write into it.
+        ignore_cleanup_errors=True,
+    ) as folder:
         Path(folder).chmod(0o777)
         made = Book(Path(folder), plane, broker, prefix)
         try:

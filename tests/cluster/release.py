@@ -149,13 +149,10 @@ class Release:
         return int(text or 0)
 
     def pods(self, queue: str) -> set[str]:
-        """The names of a worker's pods."""
-        text = self.kubectl(
-            "get",
-            "pods",
-            "-l",
-            f"laneway.dev/queue={queue}",
-            "-o",
-            "jsonpath={.items[*].metadata.name}",
-        )
-        return set(text.split())
+        """The names of a worker's pods, but for those that are to end."""
+        text = self.kubectl("get", "pods", "-l", f"laneway.dev/queue={queue}", "-o", "json")
+        return {
+            pod["metadata"]["name"]
+            for pod in json.loads(text)["items"]
+            if "deletionTimestamp" not in pod["metadata"]
+        }

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.errors import ClusterUnavailable
-from cluster.keda import keda
 from cluster.rabbitmq import Endpoint
 from cluster.release import MOST, NAME, QUEUES, Release
 from cluster.waiting import always, eventually
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.book import Book
+    from cluster.keda import Keda
     from cluster.node.node import Node
     from cluster.plane import Plane
     from cluster.rabbitmq import Broker
@@ -29,16 +28,6 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 _JOBS = 5_000
 #: The place of high in the ledger.
 _HIGH = 1
-
-
-@pytest.fixture(scope="module")
-def scaled(plane: Plane) -> Iterator[None]:
-    """KEDA runs."""
-    try:
-        with keda(plane):
-            yield
-    except ClusterUnavailable as problem:
-        pytest.skip(str(problem))
 
 
 @pytest.fixture
@@ -82,7 +71,7 @@ def test_a_release_is_installed_changed_and_rolled_back(release: Release) -> Non
 
 
 def test_low_scales_out_and_in_while_high_keeps_its_service_level(
-    scaled: None, release: Release, ledger: Book, broker: Broker, prefix: str
+    keda: Keda, release: Release, ledger: Book, broker: Broker, prefix: str
 ) -> None:
     release.install()
     assert {queue: release.ready(queue) for queue in QUEUES} == dict.fromkeys(QUEUES, 1)
@@ -116,7 +105,7 @@ def test_low_scales_out_and_in_while_high_keeps_its_service_level(
 
 
 def test_the_number_of_pods_stays_while_nobody_knows_what_is_needed(
-    scaled: None, release_without_broker: Release
+    keda: Keda, release_without_broker: Release
 ) -> None:
     release = release_without_broker
     release.install(wait=False)
