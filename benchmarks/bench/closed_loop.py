@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -103,7 +102,10 @@ class Pods:
         while len(self.wanted) < number:
             port = 20_000 + self._chance.randrange(10_000)
             self.all.append(Pod(now, now + self._chance.uniform(*_DELAY), port))
-        for pod in sorted(self.wanted, key=lambda pod: (pod.ready is not None, -pod.asked)):
+        youngest = self.wanted
+        youngest.reverse()
+        youngest.sort(key=lambda pod: pod.ready is not None)
+        for pod in youngest:
             if len(self.wanted) <= number:
                 break
             pod.told_to_stop = True
@@ -169,9 +171,11 @@ class Journal:
         with self.path.open() as file:
             file.seek(self._read)
             for line in iter(file.readline, ""):
+                if not line.endswith("\n"):
+                    break
                 number, sent, started, ended = line.split(",")
                 self.lines.append((int(number), float(sent), float(started), float(ended)))
-            self._read = file.tell()
+                self._read = file.tell()
 
     def finished(self) -> tuple[int, float]:
         """Jobs and their seconds since the last call, as the workers' own metrics would say."""
@@ -479,7 +483,7 @@ def main() -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    found: deque[dict[str, Any]] = deque()
+    found: list[dict[str, Any]] = []
     with (
         RunDirectory.create(report=say) as home,
         start_rabbitmq(home, series="4.3", report=say) as broker,
@@ -493,10 +497,9 @@ def main() -> None:
             )
             result = compared(measured, predict(world, policy, measured))
             found.append({"policy": policy.name, "setting": policy.setting, **result})
-    text = json.dumps(list(found), indent=2)
-    print(text)
-    if options.write:
-        options.write.write_text(text + "\n")
+            if options.write:
+                options.write.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

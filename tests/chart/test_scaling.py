@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from support.chart import KEDA, render, workers_of
-from support.chart_cases import QUEUES, TYPES, told
+from support.chart import KEDA, ROOT, render, workers_of
+from support.chart_cases import CASES, QUEUES, TYPES, told
 
 SCALERS = {"none": None, "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
 
@@ -83,6 +85,30 @@ def test_kedas_user_is_one_of_each_virtual_host_and_no_url(vhost: str) -> None:
     taken = {each["parameter"]: (each["name"], each["key"]) for each in spec["secretTargetRef"]}
     assert taken["username"] == (f"laneway-scaler-{vhost}", "username")
     assert taken["password"] == (f"laneway-scaler-{vhost}", "password")
+
+
+TRIGGERS = json.loads((ROOT / "tests/chart/crds/triggers.json").read_text())["triggers"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_keda_knows_everything_that_its_triggers_are_told(case: str) -> None:
+    """The definition takes any text: what a trigger may be told is KEDA's own list."""
+    found = render(CASES[case])
+    logins = {each["metadata"]["name"]: each for each in found.of("TriggerAuthentication")}
+    for scaled in found.of("ScaledObject"):
+        for trigger in scaled["spec"]["triggers"]:
+            known = TRIGGERS[trigger["type"]]
+            told_here = trigger["metadata"]
+            login = logins.get(trigger.get("authenticationRef", {}).get("name"))
+            secret = {e["parameter"] for e in login["spec"]["secretTargetRef"]} if login else set()
+            for name, value in told_here.items():
+                assert known[name].get("metadataVariableReadable"), name
+                assert isinstance(value, str), name
+                assert value in known[name].get("allowedValue", [value])
+            for name in secret:
+                assert known[name].get("triggerAuthenticationVariableReadable"), name
+            needed = {name for name, it in known.items() if not it.keys() & {"optional", "default"}}
+            assert needed <= told_here.keys() | secret
 
 
 def test_more_triggers_and_a_formula_are_taken_as_they_are() -> None:

@@ -58,7 +58,13 @@ class Scaled:
             None if count is None else {"name": "low", "messages": count, "messages_ready": 0},
         )
 
-    def create(self, *, formula: str | None = None, fallback: dict[str, Any] | None = None) -> None:
+    def create(
+        self,
+        *,
+        formula: str | None = None,
+        fallback: dict[str, Any] | None = None,
+        target: str = "1",
+    ) -> None:
         """Make both; without a formula only the first trigger is there."""
         triggers = [self._slots_trigger()]
         advanced: dict[str, Any] = {
@@ -71,7 +77,7 @@ class Scaled:
         }
         if formula is not None:
             triggers.append(self._rabbit_trigger())
-            advanced["scalingModifiers"] = {"formula": formula, "target": "1"}
+            advanced["scalingModifiers"] = {"formula": formula, "target": target}
         spec: dict[str, Any] = {
             "scaleTargetRef": {"name": "low"},
             "minReplicaCount": 1,
@@ -242,16 +248,31 @@ def test_when_nothing_is_known_the_replicas_stay(scaled: Scaled, formula: str) -
     scaled.stays(4)
 
 
-def test_a_formula_that_comes_to_nil_by_itself_is_the_fallbacks_replicas(scaled: Scaled) -> None:
+@pytest.mark.parametrize(
+    "formula", ["slots ?? rabbit", "slots ?? (rabbit == nil ? nil : rabbit * 0.5)"]
+)
+def test_a_formula_that_comes_to_nil_by_itself_is_the_fallbacks_replicas(
+    scaled: Scaled, formula: str
+) -> None:
     # The other side of the two above: there, arithmetic with nil is an error. Who writes a formula
     # in which nil is a value gets the fallback's replicas in an outage of both.
     scaled.slots(4)
     scaled.messages(14)
-    scaled.create(formula="slots ?? (rabbit == nil ? nil : rabbit * 0.5)", fallback=_FALLBACK)
+    scaled.create(formula=formula, fallback=_FALLBACK)
     scaled.reaches(4)
     scaled.messages(None)
     scaled.slots(None)
     scaled.reaches(2)
+
+
+def test_a_target_that_is_no_whole_number_turns_the_fallback_off(scaled: Scaled) -> None:
+    scaled.slots(4)
+    scaled.messages(14)
+    scaled.create(formula=_FORMULA, fallback=_FALLBACK, target="1.0")
+    scaled.reaches(4)
+    scaled.slots(None)
+    eventually(lambda: scaled.hpa_condition("ScalingActive"), "False FailedGetExternalMetric")
+    scaled.stays(4)
 
 
 def test_an_operator_that_starts_amid_an_outage_uses_what_stands_in(

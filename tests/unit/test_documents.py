@@ -12,7 +12,9 @@ from laneway.broker import CLIENTS
 from laneway.policy.queues import POOL_CAN
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "helm").rglob("*.md")]
+)
 
 
 def text_of(name: str) -> str:

@@ -151,10 +151,12 @@ def report_of(
 
 def running(worker: JobWorker) -> tuple[int, float]:
     """How many jobs run now in the whole worker, and for how many seconds so far, together."""
-    now = time.monotonic()
     if isinstance(worker.pool, DirectPool):
+        now = time.monotonic()
         began = [slot.began for slot in worker.pool.slots if slot.pid and slot.running]
     else:
+        # (Celery's own: seconds since 1970, once the pool has accepted it.)
+        now = time.time()
         began = [request.time_start or now for request in _active(worker)]
     return len(began), sum(max(0.0, now - at) for at in began)
 
