@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.closed_loop import Journal, Measured, Pods, compared, plan, predict, world_of
+from bench.closed_loop import plan, world_of
+from bench.loop_pods import Pods
+from bench.loop_result import Journal, Measured, compared, predict
 from laneway.scaling.simulate import Fixed, Trace, simulate
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def test_the_journal_is_read_as_it_grows_and_never_half_a_line(tmp_path: Path) -
 
 
 def test_pods_are_started_late_and_the_youngest_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.closed_loop._DELAY", (0.05, 0.05))
+    monkeypatch.setattr("bench.loop_pods._DELAY", (0.05, 0.05))
     started: list[int] = []
 
     def sleep(port: int) -> subprocess.Popen[bytes]:
