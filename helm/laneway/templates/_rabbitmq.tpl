@@ -23,11 +23,10 @@ own virtual host and cannot delete or change what stands there; into the other o
 chain may lead there) and nothing else. */}}
 {{- $publish := dict "configure" "^$" "write" "^(jobs|celery_delayed_27)$" "read" "^$" }}
 {{- $look := dict "configure" "^$" "write" "^$" "read" "^$" }}
-{{- $control := dict
-      "configure" "^(worker\\.reports\\..*|dead\\.lock.*)$"
-      "write" "^(amq\\.default|jobs|celery_delayed_27|worker\\.reports\\..*|dead\\.lock.*)$"
-      "read" "^(dead\\..*|worker\\.reports.*)$" }}
+{{- /* (RabbitMQ 4.3 lets only those see whether something stands who have any right on it, so all may
+read the topology's mark, an exchange that no message ever enters.) */}}
 {{- $work := dict }}
+{{- $control := dict }}
 {{- range $vhost := $vhosts }}
 {{- $queues := list }}
 {{- range $queue, $worker := $workers }}
@@ -36,12 +35,17 @@ chain may lead there) and nothing else. */}}
 {{- $_ := set $work $vhost (dict
       "configure" "^(celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
       "write" "^(amq\\.default|jobs|celery_delayed_27|worker\\.reports|celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
-      "read" (printf "^(%s|laneway\\.paused\\..*|celery\\.pidbox|.*\\.celery\\.pidbox)$" (join "|" $queues))) }}
+      "read" (printf "^(%s|laneway\\.(paused|topology)\\..*|celery\\.pidbox|.*\\.celery\\.pidbox)$" (join "|" $queues))) }}
+{{- /* It counts what waits in the queues, for which the right to bind them is enough, and consumes none. */}}
+{{- $_ := set $control $vhost (dict
+      "configure" "^(worker\\.reports\\..*|dead\\.lock.*)$"
+      "write" (printf "^(amq\\.default|jobs|celery_delayed_.*|worker\\.reports\\..*|dead\\.lock.*|%s|laneway\\.paused\\..*)$" (join "|" $queues))
+      "read" "^(dead\\..*|worker\\.reports.*|laneway\\.topology\\..*)$") }}
 {{- end }}
 {{- $users := dict
       "jobs" (dict "jobs" (get $work "jobs") "secure" $publish)
       "secure" (dict "jobs" $publish "secure" (get $work "secure"))
-      "control" (dict "jobs" $control "secure" $control)
+      "control" (dict "jobs" (get $control "jobs") "secure" (get $control "secure"))
       "scaler-jobs" (dict "jobs" $look)
       "scaler-secure" (dict "secure" $look) }}
 {{- $tags := dict "control" (list "monitoring") "scaler-jobs" (list "management") "scaler-secure" (list "management") }}
