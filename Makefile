@@ -56,7 +56,7 @@ chaos: $(STAMP) broker43 servers  ## seeded faults under load, every job account
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES)) $(CHAOS)
 
-cluster-tools: $(STAMP) kubernetes-tools  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 30 minutes, once)
+cluster-tools: $(STAMP) kubernetes-tools  ## build a Kubernetes control plane and KEDA for the tests (Go 1.26, 40 minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -P -m cluster.build
 
 cluster-test: $(STAMP) kubernetes-tools  ## the tests on a real Kubernetes control plane (root; CLUSTER="-k keda")

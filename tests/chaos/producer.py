@@ -53,11 +53,12 @@ def main() -> int:
         if early > 0:
             time.sleep(early)
         published += len(call.jobs)
-        _publish(app, ledger, call)
+        publish(app, ledger, call)
     return 0
 
 
-def _publish(app: App, ledger: Ledger, call: Call) -> None:
+def publish(app: App, ledger: Ledger, call: Call) -> None:
+    """Publish, and write down what became of it."""
     for job in call.jobs:
         ledger.note(
             What.SENDING, job.number, detail=call.kind, queue=job.queue, priority=job.priority

@@ -7,14 +7,12 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cluster.plane import Plane
-
-_PORT: Final = 8000
 
 
 @dataclass(kw_only=True)
@@ -30,13 +28,13 @@ class Answers:
 
 
 @contextmanager
-def answers(plane: Plane, name: str) -> Iterator[Answers]:
+def answers(plane: Plane, name: str, *, port: int = 8000) -> Iterator[Answers]:
     """Serve in a namespace called `name` for the block; `name` is its host name too."""
     address = plane.attach(name)
     plane.name_hosts(name, {name: address})
-    said = Answers(url=f"http://{name}:{_PORT}")
+    said = Answers(url=f"http://{name}:{port}")
     with plane.inside(name):
-        server = ThreadingHTTPServer((address, _PORT), _handler(said))
+        server = ThreadingHTTPServer((address, port), _handler(said))
     thread = threading.Thread(target=server.serve_forever, name=name, daemon=True)
     thread.start()
     try:

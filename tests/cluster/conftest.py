@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cluster import given
-from cluster.errors import ClusterUnavailable
+from cluster.book import Book, book
+from cluster.errors import ClusterUnavailable, CommandFailed
+from cluster.keda import keda as start_keda
+from cluster.node.image import Image, laneway_image
+from cluster.node.nodes import nodes
 from cluster.plane import Plane
 from cluster.plane import plane as start_plane
+from cluster.rabbitmq import Broker, rabbitmq
+from cluster.workload import Workload
+from laneway.local import ServerNotInstalled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator, Mapping
 
     from cluster.given import Cluster
+    from cluster.keda import Keda
+    from cluster.node.node import Node
 
+_ROOT = Path(__file__).parents[2]
+_NODES = {"node-a": "one", "node-b": "two"}
 _numbers = itertools.count(1)
+_TAIL = 3_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Beside a failure: all pods, and what the nodes and the containers of the test said."""
+    report = yield
+    found = getattr(item, "funcargs", {})
+    if report.failed and "two" in found and "plane" in found:
+        report.sections += _sections(found["plane"], found["two"], found.get("namespace", ""))
+    return report
+
+
+def _sections(plane: Plane, made: Mapping[str, Node], namespace: str) -> Iterator[tuple[str, str]]:
+    try:
+        yield "pods", plane.kubectl("get", "pods", "-A", "-o", "wide")
+    except CommandFailed as problem:
+        yield "pods", str(problem)
+    for node in made.values():
+        for log in (node.log, *sorted(node.logs.glob(f"{namespace}_*.log"))):
+            yield f"{node.name}/{log.name}", log.read_text(errors="replace")[-_TAIL:]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +61,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         pytest.skip("needs a plane of its own, and LANEWAY_CLUSTER=given")
     try:
         with start_plane(tmp_path_factory.mktemp("plane-logs")) as started:
+            yield started
+    except ClusterUnavailable as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="session")
+def keda(plane: Plane) -> Iterator[Keda]:
+    """KEDA on the plane, from the first test that asks for it."""
+    try:
+        with start_keda(plane) as started:
             yield started
     except ClusterUnavailable as problem:
         pytest.skip(str(problem))
@@ -51,3 +95,61 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def _nodes(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Node]]:
+    scripts = tmp_path_factory.mktemp("scripts")
+    # Pods are no root, and pytest's folders are closed to others.
+    for folder in (scripts.parent, scripts.parent.parent):
+        folder.chmod(0o755)
+    images = {
+        "laneway": laneway_image(_ROOT, scripts),
+        "python": Image(entrypoint=(sys.executable,), user=65532, group=65532),
+    }
+    logs = tmp_path_factory.mktemp("nodes")
+    with nodes(plane, _NODES, images=images, logs=logs) as made:
+        yield made
+
+
+@pytest.fixture
+def two(plane: Plane, _nodes: Mapping[str, Node]) -> Mapping[str, Node]:
+    """Two nodes, each in a zone of its own."""
+    for name, node in _nodes.items():
+        if not node.runs:
+            node.start()
+            plane.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=50s")
+    return _nodes
+
+
+@pytest.fixture(scope="session")
+def broker(plane: Plane) -> Iterator[Broker]:
+    """RabbitMQ 4.3 in the plane's network."""
+    try:
+        with rabbitmq(plane) as started:
+            yield started
+    except ServerNotInstalled as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture
+def prefix(namespace: str) -> str:
+    """Of the test's own virtual hosts."""
+    return f"{namespace}-"
+
+
+@pytest.fixture
+def ledger(plane: Plane, broker: Broker, prefix: str) -> Iterator[Book]:
+    """What becomes of the test's jobs."""
+    with book(plane, broker, prefix) as made:
+        yield made
+
+
+@pytest.fixture
+def work(
+    plane: Plane, two: Mapping[str, Node], namespace: str, broker: Broker, prefix: str, ledger: Book
+) -> Workload:
+    """Workers without the chart; their topology stands."""
+    made = Workload(plane, namespace, broker, prefix, ledger)
+    made.prepare()
+    return made

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.node.image import Image
-from cluster.node.nodes import ZONE, nodes
+from cluster import reaper
+from cluster.node.nodes import ZONE
 from cluster.waiting import eventually
+from laneway.local.process import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from cluster.node.node import Node
     from cluster.plane import Plane
@@ -33,16 +38,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(('0.0.0.0', 8080), Handler).serve_forever()
 """
-
-
-@pytest.fixture(scope="module")
-def two(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Node]]:
-    python = Image(entrypoint=(sys.executable,), user=65532, group=65532)
-    logs = tmp_path_factory.mktemp("nodes")
-    with nodes(
-        plane, {"node-a": "one", "node-b": "two"}, images={"python": python}, logs=logs
-    ) as made:
-        yield made
 
 
 def deployment(replicas: int = 2, version: str = "v1") -> dict[str, Any]:
@@ -98,8 +93,6 @@ def pods(plane: Plane, namespace: str) -> list[dict[str, Any]]:
 
 def ask(plane: Plane, namespace: str, path: str = "/") -> str:
     """What the Service answers to somebody on the plane's network."""
-    import http.client
-
     address = plane.hosts[f"web.{namespace}.svc"]
     with plane.inside():
         connection = http.client.HTTPConnection(address, 8080, timeout=5)
@@ -126,7 +119,7 @@ def test_a_deployment_rolls_and_its_service_answers(
     )
     eventually(lambda: ask(plane, namespace).startswith("v2 web-"), True)
     plane.kubectl("-n", namespace, "scale", "deployment/web", "--replicas=0")
-    eventually(lambda: pods(plane, namespace), [])
+    eventually(lambda: len(pods(plane, namespace)), 0)
 
 
 def test_a_job_completes(plane: Plane, two: Mapping[str, Node], namespace: str) -> None:
@@ -174,12 +167,11 @@ def test_pods_of_a_killed_node_are_replaced(
         "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
     )
     two["node-b"].kill()
-    with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
-        [dead] = [p for p in pods(plane, namespace) if p["spec"]["nodeName"] == "node-b"][:1]
-        import http.client
-
-        with plane.inside():
-            http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3).connect()
+    [dead, *_] = [pod for pod in pods(plane, namespace) if pod["spec"]["nodeName"] == "node-b"]
+    with plane.inside():
+        connection = http.client.HTTPConnection(dead["status"]["podIP"], 8080, timeout=3)
+        with pytest.raises(OSError, match=r"refused|unreachable|timed out|No route"):
+            connection.connect()
     plane.kubectl(
         "wait", "--for=condition=Ready=Unknown", "node/node-b", "--timeout=60s", seconds=70
     )
@@ -198,5 +190,47 @@ def test_pods_of_a_killed_node_are_replaced(
     two["node-b"].start()
     plane.kubectl("wait", "--for=condition=Ready", "node/node-b", "--timeout=60s", seconds=70)
     eventually(
-        lambda: [p for p in pods(plane, namespace) if "deletionTimestamp" in p["metadata"]], []
+        lambda: any("deletionTimestamp" in pod["metadata"] for pod in pods(plane, namespace)), False
     )
+
+
+_ABANDONED = """
+import pathlib, sys, tempfile
+from cluster.node.image import Image
+from cluster.node.nodes import nodes
+from cluster.plane import plane
+from cluster.test_node import apply, deployment
+logs = pathlib.Path(sys.argv[1])
+images = {"python": Image(entrypoint=(sys.executable,))}
+with plane(logs) as made, nodes(made, {"node-c": "one"}, images=images, logs=logs):
+    apply(made, "default", deployment())
+    made.kubectl("rollout", "status", "deployment/web", "--timeout=60s", seconds=70)
+    print(made.folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_when_the_tests_are_killed(plane: Plane, tmp_path: Path) -> None:
+    tests = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _ABANDONED, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tests)},
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        mark = reaper.mark_of(folder)
+        assert len(reaper.namespaces(mark)) == 4, "the plane, the node and two pods"
+        pids = [
+            pid
+            for each in reaper.namespaces(mark)
+            for pid in subprocess.check_output(["ip", "netns", "pids", each], text=True).split()
+        ]
+        process.kill()
+    eventually(lambda: folder.exists() or bool(reaper.namespaces(mark)), False)
+    left = [stat for pid in pids if (stat := Stat.read(int(pid))) and not stat.is_dead]
+    assert not left
+    assert str(folder) not in Path("/proc/mounts").read_text()

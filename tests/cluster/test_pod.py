@@ -295,7 +295,7 @@ def test_a_pod_waits_for_its_secret_and_sees_the_new_one(cluster: Cluster) -> No
 
 def test_probes_decide_what_is_ready_and_what_starts_again(cluster: Cluster) -> None:
     ask = {"periodSeconds": 0.05, "failureThreshold": 2}
-    with states(cluster.folder / "state", startup=500, ready=200, live=200) as volume:
+    with states(cluster.folder / "state", startup=500, ready=503, live=200) as volume:
         where = cluster.folder / "state"
         container = python(
             _SERVE,
@@ -306,7 +306,11 @@ def test_probes_decide_what_is_ready_and_what_starts_again(cluster: Cluster) -> 
                 **ask,
                 "failureThreshold": 99,
             },
-            readinessProbe={"httpGet": {"path": "/ready", "port": 8080}, **ask},
+            readinessProbe={
+                "httpGet": {"path": "/ready", "port": 8080},
+                **ask,
+                "periodSeconds": 0.5,
+            },
             livenessProbe={"httpGet": {"path": "/live", "port": "web"}, **ask},
         )
 
@@ -320,7 +324,11 @@ def test_probes_decide_what_is_ready_and_what_starts_again(cluster: Cluster) -> 
                 assert not first.started
                 assert pod.status["conditions"][3]["status"] == "False"
                 (where / "startup").write_text("200")
-                await until(lambda: first.started and first.ready)
+                await until(lambda: first.started)
+                await asyncio.sleep(0.3)
+                assert not first.ready
+                (where / "ready").write_text("200")
+                await until(lambda: first.ready)
                 assert pod.status["conditions"][3]["status"] == "True"
                 (where / "ready").write_text("503")
                 await until(lambda: not first.ready)

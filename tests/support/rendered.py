@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from supervisor.options import ServerOptions
 
 from laneway.cli.root import main
-from laneway.local import KUBERNETES_TOOLS, Tools, find_tools
+from laneway.local import CONTAINER_TOOLS, KUBERNETES_TOOLS, Tools, find_tools
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,3 +118,52 @@ class Checkout:
     def yaml(self, path: str) -> Any:
         """A file of it, as YAML."""
         return yaml.safe_load(self.text(path))
+
+
+#: What the Compose file asks for.
+COMPOSE_ENVIRONMENT = {
+    "LANEWAY_IMAGE": "registry.example/shop@sha256:0",
+    "LANEWAY_APP": "shop.app:app",
+}
+_SECRETS = ("broker", "redis", "jobs", "secure", "control")
+
+
+def compose_config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``docker compose config``: parsed, interpolated, merged, checked; needs no engine."""
+    (folder / "secrets").mkdir(exist_ok=True)
+    for name in _SECRETS:
+        (folder / "secrets" / f"{name}.env").write_text(f"SAYS=only {name}\n")
+    return subprocess.run(
+        [tool(CONTAINER_TOOLS, "docker-compose"), "config", "--format", "json"],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+_MAIN = """\
+[supervisord]
+logfile={folder}/supervisord.log
+
+[include]
+files=deploy/supervisor/{files}.conf
+"""
+
+
+def programs(checkout: Checkout, files: str = "*") -> dict[str, Any]:
+    """Every process that supervisord would start, by its name."""
+    main = checkout.root / "supervisord.conf"
+    main.write_text(_MAIN.format(folder=checkout.root, files=files))
+    for unit in (checkout.root / "deploy/supervisor").glob("*.conf"):
+        # supervisord refuses a folder of logs that is not there.
+        unit.write_text(unit.read_text().replace("/var/log/laneway/", f"{checkout.root}/"))
+    options = ServerOptions()
+    options.realize(["-c", str(main)], doc="")
+    return {
+        process.name: process
+        for group in options.process_group_configs
+        for process in group.process_configs
+    }

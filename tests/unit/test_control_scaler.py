@@ -12,12 +12,14 @@ import pytest
 from laneway.broker import broker_address
 from laneway.broker.reported import ReportedCounters
 from laneway.cli.root import laneway
+from laneway.control.numbers import exposition
 from laneway.control.scaler import Scaler
 from laneway.control.scaler_pages import scaler_pages
 from laneway.control.scaler_watch import seen
 from laneway.errors import LanewayError, UnknownQueue
 from laneway.probes import Probes
 from laneway.scaling import Pace, Seen
+from support.expositions import control_that
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,24 +131,45 @@ def test_it_is_ready_when_it_knows_or_when_time_alone_would_not_help(
     assert scaler.not_ready() == []
 
 
-@pytest.mark.parametrize(
-    ("counted", "messages", "published", "expected"),
-    [
-        (True, 0, None, 0),
-        (True, 0, 7, 7),
-        (True, None, None, None),
-        (False, 0, None, None),
-        (False, 0, 7, None),
-    ],
-)
-def test_a_queue_that_was_never_used_is_not_one_of_which_nothing_is_known(
-    counted: bool, messages: int | None, published: int | None, expected: int | None
+def test_the_numbers_of_an_unknown_queue_are_absent_and_not_zero(
+    scaler: Scaler, make_policy: MakePolicy
 ) -> None:
-    counters = ReportedCounters(
-        name="high", messages=messages, published=published, acknowledged=None
+    control = control_that(make_policy(known=""))
+    control.scaler = scaler
+    shown = exposition(control).decode()
+    assert 'laneway_scaler_known{queue="known"} 1.0' in shown
+    assert 'laneway_scaler_known{queue="default"} 0.0' in shown
+    for name in ("slots_needed", "workers_needed", "arrivals_per_second", "mean_runtime_seconds"):
+        assert f'laneway_{name}{{queue="known"}} ' in shown
+        assert f'laneway_{name}{{queue="default"}}' not in shown
+
+
+def counters(**said: int | None) -> ReportedCounters:
+    some = {"messages": 3, "ready": 1, "consumers": 2, "published": 7, "acknowledged": 4}
+    return ReportedCounters(name="high", **{**some, **said})
+
+
+def test_a_look() -> None:
+    assert seen(counters(), None, counted=True) == Seen(
+        ready=1, consumers=2, paused=False, published=7, settled=4, held=3
     )
-    look = seen((1, 2), counters, counted=counted, paused=False)
-    assert (look.ready, look.consumers, look.published) == (1, 2, expected)
+    for marks, paused in ((1, True), (0, False)):
+        look = seen(counters(), counters(messages=marks), counted=True)
+        assert look is not None
+        assert look.paused is paused
+
+
+def test_a_queue_that_was_never_used_has_published_nothing() -> None:
+    look = seen(counters(published=None, acknowledged=None), None, counted=True)
+    assert look is not None
+    assert (look.published, look.settled) == (0, 0)
+
+
+@pytest.mark.parametrize("missing", ["messages", "ready", "consumers"])
+def test_a_queue_of_which_the_broker_keeps_no_statistics_is_unknown(missing: str) -> None:
+    assert seen(counters(**{missing: None}), None, counted=True) is None
+    assert seen(counters(published=None), None, counted=False) is None
+    assert seen(counters(), None, counted=False) is None
 
 
 # -- laneway scaling explain -------------------------------------------------------------------

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery.exceptions import Retry, SoftTimeLimitExceeded
 
-from laneway import Laneway
-from laneway.policy import load_policy
 from laneway.worker import telling
 from laneway.worker.direct.runner import Job, Runner
-from support.workers import POLICY
+from support.ends import delivery, make_app, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from laneway import Laneway
     from laneway.facts import Fact
 
 
@@ -49,7 +48,7 @@ class Backend:
 
 @pytest.fixture
 def app() -> Iterator[Laneway]:
-    app = Laneway("runner", policy=load_policy(POLICY), backend="disabled://", set_as_current=False)
+    app = make_app("runner")
     app.conf.task_track_started = False
     ran = app.ran = []
 
@@ -60,25 +59,17 @@ def app() -> Iterator[Laneway]:
             # As self.retry() does when it has published the next run.
             raise Retry(exc=KeyError())
 
-    app.finalize()
-    yield app
+    yield serve(app)
     app.close()
 
 
 def run(app: Laneway, error: BaseException, *, retries: bool = False) -> Any:
     task: Any = app.tasks["plain.work"]
     task.backend = Backend(task.backend, error)
-    headers: dict[str, Any] = {
-        "id": "j1",
-        "task": "plain.work",
-        "retries": 0,
-        "delivery_info": {"priority": 7, "redelivered": False, "routing_key": "low"},
-        "args": [retries],
-        "kwargs": {},
-        "is_eager": False,
-    }
-    job = Job("j1", "plain.work", task, [retries], {}, headers, 0.0, 0.0)
-    return Runner(app, "low", "low@here").run(job)
+    runner = Runner(app, "low", "low@here")
+    job = runner.read(delivery("plain.work", retries))
+    assert isinstance(job, Job)
+    return runner.run(job)
 
 
 def test_a_result_that_cannot_be_stored_is_a_letter_and_not_the_end_of_the_process(
@@ -92,9 +83,9 @@ def test_a_result_that_cannot_be_stored_is_a_letter_and_not_the_end_of_the_proce
     assert ran.failure is not None
     assert ran.failure.error_type is not None
     assert ran.failure.error_type.endswith("Away")
-    assert app.ran == ["j1"]
+    assert app.ran == ["7a"]
     [failed] = [fact for fact in facts if fact.kind == "failed"]
-    assert (failed.task_id, failed.priority, failed.reason) == ("j1", 7, "no such table")
+    assert (failed.task_id, failed.attempt, failed.reason) == ("7a", 1, "no such table")
 
 
 @pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), MemoryError(), SystemExit(1)])

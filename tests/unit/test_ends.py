@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import types
 from typing import TYPE_CHECKING, Any
 
-import amqp
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery.app.trace import build_tracer
 from celery.exceptions import Reject
 from celery.worker import state
 
-from laneway import Laneway
-from laneway.broker.deliveries import Delivery
-from laneway.policy import load_policy
 from laneway.worker.direct.process import JobProcess
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.direct.slots import Slots
 from laneway.worker.gate import HandBack, Quarantine
 from laneway.worker.request import JobRequest
-from support.workers import POLICY
+from support.ends import delivery, make_app, message, serve
 
 if TYPE_CHECKING:
+    from laneway import Laneway
     from laneway.worker.direct.slots import Slot
     from laneway.worker.letters import Failure
 
 
 @pytest.fixture(scope="module")
 def app() -> Laneway:
-    app = Laneway(
-        "ends",
-        policy=load_policy(POLICY),
-        set_as_current=False,
-        broker="amqp://nobody:here@nowhere",
-        backend="disabled://",
-    )
+    app = make_app("ends")
 
     @app.task(name="ends.well", shared=False)
     def well(*given: Any) -> int:
@@ -56,11 +45,7 @@ def app() -> Laneway:
     def memory() -> None:
         raise MemoryError
 
-    app.finalize()
-    app.serve("low")
-    for task in app.tasks.values():
-        task.__trace__ = build_tracer(task.name, task, app.loader, "low@here", app=app)
-    return app
+    return serve(app)
 
 
 # -- Celery's pools ------------------------------------------------------------------------------
@@ -72,19 +57,9 @@ class Settled:
     def __init__(self, app: Laneway, *, can_bury: bool = True, **headers: Any) -> None:
         self.buried: list[Failure] = []
         self.told: list[Any] = []
-        message = types.SimpleNamespace(
-            headers={"id": "7a", "task": "ends.badly", **headers},
-            body=b"",
-            payload=([], {}, {}),
-            properties={},
-            delivery_info={},
-            content_type="application/json",
-            content_encoding="utf-8",
-        )
-        if can_bury:
-            message.bury = self.buried.append
+        bury = self.buried.append if can_bury else None
         self.request = JobRequest(
-            message,
+            message("ends.badly", bury, **headers),
             app=app,
             task=app.tasks["ends.badly"],
             hostname="low@here",
@@ -173,16 +148,6 @@ def test_a_revoked_job_is_no_letter(app: Laneway) -> None:
 
 
 # -- the direct pool -----------------------------------------------------------------------------
-
-
-def delivery(task: str, *args: Any, raw: bytes | None = None, **headers: Any) -> Delivery:
-    given = {"task": task, "id": "7a", **headers}
-    message = amqp.Message(
-        application_headers=given, content_type="application/json", content_encoding="utf-8"
-    )
-    properties = message._serialize_properties() if raw is None else raw
-    body = json.dumps([args, {}, {}]).encode()
-    return Delivery(1, b"c", False, "jobs", "low", properties, body)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ import weakref
 from types import SimpleNamespace
 from typing import Any
 
-from laneway.scaling import read_report
-from laneway.worker.load import report_of, running
+import amqp.exceptions
+import pytest
+
+from laneway.scaling import Pace, read_report
+from laneway.worker.load import Blocked, LoadReports, report_of, running
 from laneway.worker.tally import Tallies
 
 
@@ -33,7 +36,7 @@ def worker(requests: list[Request], **more: Any) -> Any:
 
 
 def test_what_runs_and_for_how_long() -> None:
-    now = time.monotonic()
+    now = time.time()
     requests = [Request(now - 3), Request(now - 2), Request(None)]
     busy, seconds = running(worker(requests))
     assert busy == 3
@@ -66,3 +69,75 @@ def test_the_largest_report_can_be_read() -> None:
     report = report_of(it, run="r", up=1e9 / 3, every=5.0)
     assert read_report(report.encode()) == report
     assert len(report.encode()) < 2048
+
+
+class Channel:
+    """Takes reports, or has something against them."""
+
+    def __init__(self, *, missing: bool = False, refused: bool = False) -> None:
+        self.sent: list[bytes] = []
+        self._missing, self._refused = missing, refused
+
+    def exchange_declare(self, *_: Any, **__: Any) -> None:
+        if self._missing:
+            raise amqp.exceptions.NotFound("no exchange")
+
+    def prepare_message(self, body: bytes, **_: Any) -> bytes:
+        return body
+
+    def basic_publish(self, body: bytes, **_: Any) -> None:
+        if self._refused:
+            raise amqp.exceptions.AccessRefused("not yours")
+        self.sent.append(body)
+
+
+def reports_of(it: Any) -> LoadReports:
+    it.pace = Pace(window=60, every=0.05)
+    return LoadReports(SimpleNamespace(controller=it, app=None))  # type: ignore[arg-type]
+
+
+def connection(channel: Channel) -> Any:
+    closed: list[bool] = []
+    amqps = SimpleNamespace(collect=lambda: closed.append(True))
+    return SimpleNamespace(channel=lambda: channel, connection=amqps, closed=closed)
+
+
+def test_a_report_is_sent_when_it_is_due_and_at_the_end() -> None:
+    channel, reports = Channel(), reports_of(worker([]))
+    reports.begin(connection(channel))
+    reports.look()
+    reports.look()
+    assert len(channel.sent) == 1
+    time.sleep(0.06)
+    reports.look()
+    reports.end()
+    said = [read_report(body) for body in channel.sent]
+    assert [one.leaving for one in said if one is not None] == [False, False, True]
+
+
+@pytest.mark.parametrize("wrong", [{"missing": True}, {"refused": True}])
+def test_nobody_to_hear_it_is_said_once_and_stops_nothing(
+    wrong: dict[str, bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    reports = reports_of(worker([]))
+    for _ in range(3):  # connections
+        reports.begin(connection(Channel(**wrong)))
+        for _ in range(3):
+            reports.look()
+            time.sleep(0.06)
+        reports.end()
+    assert len([one for one in caplog.messages if "not reported to the scaler" in one]) == 1
+
+
+def test_what_the_broker_blocks_is_given_up_and_publishes_nothing_for_a_while() -> None:
+    channel, reports = Channel(), reports_of(worker([]))
+    blocked = connection(channel)
+    reports.begin(blocked)
+    with pytest.raises(Blocked):
+        reports._on_blocked("memory")
+    assert blocked.closed == [True]
+    another = Channel()
+    reports.begin(connection(another))
+    time.sleep(0.06)
+    reports.look()
+    assert another.sent == []

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from supervisor.options import ServerOptions
 
 from laneway.errors import LanewayError
 from laneway.policy import load_policy
 from laneway.render import render_supervisor
-from support.rendered import BULK, Checkout
+from support.rendered import BULK, Checkout, programs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 UNITS = "deploy/supervisor"
-MAIN = "[supervisord]\nlogfile={folder}/supervisord.log\n\n[include]\nfiles={files}\n"
 
 
 @pytest.fixture
@@ -25,41 +23,29 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout.copy(tmp_path / "checkout")
 
 
-def programs(checkout: Checkout, *files: str) -> dict[str, Any]:
-    """Every process that supervisord would start, by its name."""
-    main = checkout.root / "supervisord.conf"
-    named = " ".join(f"{UNITS}/{file}.conf" for file in files or ("*",))
-    main.write_text(MAIN.format(folder=checkout.root, files=named))
-    for unit in (checkout.root / UNITS).glob("*.conf"):
-        # supervisord refuses a folder of logs that is not there.
-        unit.write_text(unit.read_text().replace("/var/log/laneway/", f"{checkout.root}/"))
-    options = ServerOptions()
-    options.realize(["-c", str(main)], doc="")
-    return {
-        process.name: process
-        for group in options.process_group_configs
-        for process in group.process_configs
-    }
-
-
 def write(checkout: Checkout) -> None:
     render_supervisor(load_policy(checkout.root), checkout.root).write(checkout.root)
 
 
 def test_the_committed_units(checkout: Checkout) -> None:
-    assert sorted(programs(checkout)) == [
+    queues = load_policy(checkout.root).queues.values()
+    assert set(programs(checkout)) == {
         "laneway-control-00",
-        "laneway-worker-default-00",
-        "laneway-worker-high-00",
-        "laneway-worker-high-01",
-        "laneway-worker-low-00",
-        "laneway-worker-secure-00",
-    ]
+        *(
+            f"laneway-worker-{queue.name}-{number:02d}"
+            for queue in queues
+            for number in range(queue.scaling.min)
+        ),
+    }
 
 
 def test_the_secure_queue_has_a_file_of_its_own(checkout: Checkout) -> None:
     assert list(programs(checkout, "secure")) == ["laneway-worker-secure-00"]
-    assert not [name for name in programs(checkout, "jobs", "control") if "secure" in name]
+    assert not [
+        name
+        for name in {**programs(checkout, "jobs"), **programs(checkout, "control")}
+        if "secure" in name
+    ]
 
 
 def test_a_process_is_started_without_a_shell_and_told_to_stop_alone(checkout: Checkout) -> None:

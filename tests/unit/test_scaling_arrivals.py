@@ -112,12 +112,6 @@ def test_the_growth_of_what_rises_and_falls() -> None:
     assert gauge.growth() == 0
 
 
-def test_forgetting() -> None:
-    counter = seen((0, 1), (1, 2), (2, 3))
-    counter.forget()
-    assert counter.rate() is None
-
-
 @given(
     st.lists(st.tuples(st.floats(0.1, 30), st.integers(0, 1000)), min_size=3, max_size=60),
     st.floats(2, 600),

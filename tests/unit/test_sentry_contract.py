@@ -16,15 +16,17 @@ import sentry_sdk
 from sentry_sdk import scope as sdk_scope
 from sentry_sdk.client import get_options
 from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.scope import Scope
+from sentry_sdk.scope import Scope, ScopeType
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import event_from_exception
 
+from laneway.sentry import scopes
 from laneway.sentry.config import Config
+from laneway.sentry.scopes import JobScopes
 from laneway.sentry.sdk import make_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,43 @@ def test_a_scope_is_made_when_it_is_first_asked_for() -> None:
     assert Scope.get_client().is_active() is False
     assert sentry_sdk.get_isolation_scope()._tags == {}
     assert isinstance(sentry_sdk.get_current_scope(), Scope)
+
+
+def test_a_scope_can_be_compared_with_a_new_one() -> None:
+    """`JobScopes` copies the first scope for each job only if something was said to it."""
+    told: list[Callable[[Scope], object]] = [
+        lambda scope: scope.set_tag("a", "b"),
+        lambda scope: scope.set_context("a", {"b": 1}),
+        lambda scope: scope.set_extra("a", 1),
+        lambda scope: scope.set_user({"id": 1}),
+        lambda scope: scope.set_level("error"),
+        lambda scope: scope.set_transaction_name("a"),
+        lambda scope: scope.add_attachment(bytes=b"a", filename="a"),
+        lambda scope: scope.add_event_processor(lambda event, _hint: event),
+        lambda scope: scope.set_client(
+            # (Without what it would change in Celery, for good.)
+            sentry_sdk.Client(dsn="http://key@127.0.0.1:9/1", default_integrations=False)
+        ),
+    ]
+    assert scopes._says_nothing(sentry_sdk.get_isolation_scope())
+    for tell in told:
+        scope = Scope(ty=ScopeType.ISOLATION)
+        assert scopes._says_nothing(scope)
+        tell(scope)
+        assert not scopes._says_nothing(scope), tell
+
+
+def test_a_job_gets_a_copy_only_of_a_scope_that_says_something() -> None:
+    plain, said = JobScopes(), JobScopes()
+    sentry_sdk.get_isolation_scope()
+    plain.begin()
+    assert sdk_scope._isolation_scope.get() is None
+    sentry_sdk.set_tag("service", "shop")
+    said.begin()
+    plain.begin()
+    assert sdk_scope._isolation_scope.get() is None
+    said.begin()
+    assert sentry_sdk.get_isolation_scope()._tags == {"service": "shop"}
 
 
 def test_what_makes_an_exception_of_an_error() -> None:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import types
 from typing import TYPE_CHECKING, Any
 
-import amqp
 import pytest
 import sentry_sdk
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded
 from celery import signals
-from celery.app.trace import build_tracer
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu.exceptions import EncodeError
 from sentry_sdk.scope import Scope
 
-from laneway import Laneway
-from laneway.broker.deliveries import Delivery
-from laneway.policy import load_policy
 from laneway.sentry.event import event_id_of
 from laneway.worker import reporting, telling
 from laneway.worker.direct.message import original_of
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.letters import Failure, LetterWriter
 from laneway.worker.request import JobRequest
+from support.ends import delivery, make_app, message, serve
 from support.sentry import DSN, Outbox, make_reporter
-from support.workers import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from laneway import Laneway
     from laneway.deadletter.letter import Letter
 
 CANARY = "canary-4242-4242"
@@ -46,13 +40,7 @@ class Unpicklable(ValueError):
 
 @pytest.fixture(scope="module")
 def app() -> Laneway:
-    app = Laneway(
-        "sentry-ends",
-        policy=load_policy(POLICY),
-        set_as_current=False,
-        broker="amqp://nobody:here@nowhere",
-        backend="cache+memory://",
-    )
+    app = make_app("sentry-ends", backend="cache+memory://")
 
     def task(name: str, **options: Any) -> Any:
         return app.task(name=f"ends.{name}", shared=False, **options)
@@ -97,11 +85,7 @@ def app() -> Laneway:
     def exhausted(self: Any, card: str) -> None:
         raise self.retry()
 
-    app.finalize()
-    app.serve("low")
-    for one in app.tasks.values():
-        one.__trace__ = build_tracer(one.name, one, app.loader, "low@here", app=app)
-    return app
+    return serve(app)
 
 
 @pytest.fixture(autouse=True)
@@ -142,20 +126,10 @@ def start(app: Laneway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, *, dire
 CALLS = {"ends.badly": [CANARY], "ends.exhausted": [CANARY]}
 
 
-def delivery(task: str, **headers: Any) -> Delivery:
-    message = amqp.Message(
-        application_headers={"task": task, "id": "7a", **headers},
-        content_type="application/json",
-        content_encoding="utf-8",
-    )
-    body = json.dumps([CALLS.get(task, []), {}, {}]).encode()
-    return Delivery(1, b"c", False, "jobs", "low", message._serialize_properties(), body)
-
-
 def run_directly(app: Laneway, task: str) -> None:
     """Run a job as a process of the direct pool does."""
     runner = Runner(app, "low", "low@here")
-    given = delivery(task)
+    given = delivery(task, *CALLS.get(task, []))
     job = runner.read(given)
     assert isinstance(job, Job)
     ran = runner.run(job)
@@ -180,23 +154,14 @@ def run_in_a_pool(app: Laneway, task: str) -> None:
 
 def parent(app: Laneway, task: str) -> JobRequest:
     """The parent's request of the job."""
-    given = delivery(task)
+    given = delivery(task, *CALLS.get(task, []))
     writer = LetterWriter(app, "low", "low@here")
 
     def bury(failure: Failure) -> None:
-        writer.bury(message.headers, failure, original_of(given))
+        writer.bury(came.headers, failure, original_of(given))
 
-    message = types.SimpleNamespace(
-        headers={"id": "7a", "task": task},
-        body=b"",
-        payload=([], {}, {}),
-        properties={},
-        delivery_info={},
-        content_type="application/json",
-        content_encoding="utf-8",
-        bury=bury,
-    )
-    return JobRequest(message, app=app, task=app.tasks[task], hostname="low@here")
+    came = message(task, bury)
+    return JobRequest(came, app=app, task=app.tasks[task], hostname="low@here")
 
 
 def refuse(*_: Any) -> None:

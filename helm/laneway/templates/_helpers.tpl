@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* A name of at most 63 characters that two different long names do not share. Takes the name. */}}
+{{/* A name of at most 63 characters; two that were cut may be equal, which _validate.tpl asks. Takes the name. */}}
 {{- define "laneway.short" -}}
 {{- if le (len .) 63 -}}
 {{- . -}}

@@ -24,6 +24,16 @@ fullnameOverride: expected names of objects to begin with small letters, digits 
 {{- if not $workers }}
 workers: expected at least one that is enabled, got: none. Enable one, or uninstall the release.
 {{- end }}
+{{- $names := dict "control" (include "laneway.partName" (dict "root" $ "part" "control")) "topology" (include "laneway.partName" (dict "root" $ "part" "topology")) }}
+{{- range $queue, $worker := $workers }}
+{{- $name := include "laneway.workerName" (dict "root" $ "queue" $queue) }}
+{{- range $other, $taken := $names }}
+{{- if eq $taken $name }}
+workers.{{ $queue }}: expected a name of its own for its objects, got: {{ $name }}, which is that of {{ $other }} too. Rename the queue, or set a shorter fullnameOverride.
+{{- end }}
+{{- end }}
+{{- $_ := set $names $queue $name }}
+{{- end }}
 {{- $accounts := dict }}
 {{- range $queue, $worker := $workers }}
 {{- $account := include "laneway.serviceAccountName" (dict "account" $worker.serviceAccount "name" (include "laneway.workerName" (dict "root" $ "queue" $queue))) }}

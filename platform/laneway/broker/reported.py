@@ -69,6 +69,9 @@ class ReportedCounters:
     name: str
     #: Messages in the queue: waiting and with consumers.
     messages: int | None
+    #: Messages that wait.
+    ready: int | None
+    consumers: int | None
     #: Messages that were ever published into it; not those that came when their delay ended. None
     #: where there are none yet, and where nothing is counted.
     published: int | None
@@ -76,7 +79,9 @@ class ReportedCounters:
     acknowledged: int | None
 
     #: What to ask for.
-    COLUMNS: ClassVar = "name,messages,message_stats.publish,message_stats.ack"
+    COLUMNS: ClassVar = (
+        "name,messages,messages_ready,consumers,message_stats.publish,message_stats.ack"
+    )
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> ReportedCounters:
@@ -85,6 +90,8 @@ class ReportedCounters:
         return cls(
             name=values["name"],
             messages=values.get("messages"),
+            ready=values.get("messages_ready"),
+            consumers=values.get("consumers"),
             published=stats.get("publish"),
             acknowledged=stats.get("ack"),
         )

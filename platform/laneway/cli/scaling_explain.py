@@ -17,6 +17,7 @@ from laneway.cli.options import find_platform
 from laneway.cli.output import json_option, write_json
 from laneway.errors import LanewayError, UnknownQueue
 from laneway.scaling import Known, Unknown, pace_of_environment
+from laneway.scaling.arrivals import STATISTICS_AGE
 from laneway.scaling.words import explained
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _looked(queue: str | None) -> list[Answer]:
 def _wait(answers: Callable[[], list[Answer]], pace: Pace) -> list[Answer]:
     """The answers once they are known, or once it is clear that time will not help."""
     began = time.monotonic()
-    longest = pace.window / 2 + 4 * pace.every
+    longest = pace.window / 2 + STATISTICS_AGE + 4 * pace.every
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("looking at the broker and its workers", total=longest)
         while True:

@@ -2,12 +2,13 @@
 
 ::
 
-    workers ──> worker.reports ──> a queue of this process's own ──┐
-    what waits, who consumes                 (AMQP, exact)       ──┼──> the load of each queue
-    what was published and acknowledged      (management API)    ──┘
+    workers ──> worker.reports ──> a queue of this process's own  ──┐
+    what waits, was published, is done; who consumes, what pauses ──┴──> the load of each queue
+                                   (management interface)
 
-Nothing is asked of Redis. Whatever fails makes the queues of the virtual host unknown, and is tried
-again.
+The second is no AMQP: there, 4.3 says how many jobs wait in a queue only to who may configure it,
+and so delete it. Nothing is asked of Redis. Whatever fails makes the queues of the virtual host
+unknown, and is tried again.
 """
 
 from __future__ import annotations
@@ -23,10 +24,8 @@ import amqp.exceptions
 from laneway.broker.connect import connection_to
 from laneway.broker.management import Management
 from laneway.errors import BrokerError, LanewayError, TopologyMissing
-from laneway.pause import is_paused
-from laneway.queue_state import declared_counts
 from laneway.scaling import Seen, read_report
-from laneway.topology import REPORTS_EXCHANGE
+from laneway.topology import REPORTS_EXCHANGE, pause_mark
 
 if TYPE_CHECKING:
     import threading
@@ -46,6 +45,11 @@ PAUSE: Final = 2.0
 SAY_AGAIN: Final = 60.0
 #: Seconds that the management interface may take.
 MANAGEMENT_TIMEOUT: Final = 5.0
+#: What is wrong where the broker answers and leaves numbers out.
+NO_STATISTICS: Final = (
+    "the broker does not say how many jobs wait and were published (does it keep statistics? Look "
+    "at management.rates_mode and management_agent.disable_metrics_collector of its configuration)"
+)
 #: Reports that wait while this process is busy; older ones are of no use.
 _LONGEST_QUEUE: Final = 20_000
 #: Seconds without anything on the connection after which others get their turn.
@@ -84,6 +88,8 @@ class ScalerWatch:
         self._stop = stop
         self._clock = clock
         self._said: tuple[str, float] = ("", 0.0)
+        #: Whether the broker keeps statistics of traffic; None until it was asked.
+        self._counted: bool | None = None
         #: When its loop last came round (``time.monotonic``).
         self.turned_at = time.monotonic()
 
@@ -105,12 +111,12 @@ class ScalerWatch:
         self._listen(connection)
         due = self._clock()
         with Management(self._address, timeout=MANAGEMENT_TIMEOUT) as management:
-            counted = management.keeps_statistics()
+            self._counted = None
             while not self._stop.is_set():
                 self.turned_at = time.monotonic()
                 if self._clock() >= due:
                     due = self._clock() + self._pace.every
-                    self._look(connection, management, counted=counted)
+                    self._look(management)
                 with contextlib.suppress(TimeoutError):
                     connection.drain_events(timeout=_TURN)
                 connection.heartbeat_check()
@@ -150,26 +156,28 @@ class ScalerWatch:
 
     # -- what the broker says ------------------------------------------------------------------
 
-    def _look(self, connection: Connection, management: Management, *, counted: bool) -> None:
+    def _look(self, management: Management) -> None:
         vhost = self._address.vhost(self.vhost)
         try:
+            if self._counted is None:
+                self._counted = management.keeps_statistics()
             found = {queue.name: queue for queue in management.queue_counters(vhost)}
         except BrokerError as error:
-            # Who consumes and what waits is not enough: nobody knows what arrives.
             self._fail(str(error))
             return
         for name, load in self._loads.items():
-            counts = declared_counts(connection, name)
-            paused = is_paused(connection, name)
-            counters = found.get(name)
+            problem, look = NO_STATISTICS, None
+            if name in found:
+                look = seen(found[name], found.get(pause_mark(name)), counted=self._counted)
+            else:
+                problem = (
+                    f"there is no queue {name!r} in the virtual host {vhost!r}: run 'laneway "
+                    "topology apply'"
+                )
             with self._lock:
-                if counts is None or counters is None:
-                    load.fail(
-                        f"there is no queue {name!r} in the virtual host {vhost!r}: run 'laneway "
-                        "topology apply'"
-                    )
+                if look is None:
+                    load.fail(problem)
                 else:
-                    look = seen(counts, counters, counted=counted, paused=paused)
                     load.see(look, self._clock())
         self._well()
 
@@ -189,27 +197,24 @@ class ScalerWatch:
             log.warning("the scaler does not see %r: %s", self.vhost, problem)
 
 
-def seen(
-    counts: tuple[int, int], counters: ReportedCounters, *, counted: bool, paused: bool
-) -> Seen:
-    """What one look says of a queue.
+def seen(queue: ReportedCounters, mark: ReportedCounters | None, *, counted: bool) -> Seen | None:
+    """What one look says of a queue; None if the broker keeps no statistics of it.
 
-    A queue without traffic has no statistics, and neither has one on a broker that keeps none: the
-    first has published 0, of the second nothing is known. The first says at least how many messages
-    it holds.
+    A queue without traffic has no statistics of that, and neither has one on a broker that keeps
+    none: the first has published 0, of the second nothing is known.
 
     Args:
-        counts: waiting messages and consumers, as the queue itself says.
-        counters: of the statistics.
+        queue: the queue.
+        mark: the queue that holds a message while it is paused.
         counted: whether the broker keeps statistics of traffic at all.
-        paused: whether the queue is.
     """
-    known = counted and counters.messages is not None
+    if not counted or queue.messages is None or queue.ready is None or queue.consumers is None:
+        return None
     return Seen(
-        ready=counts[0],
-        consumers=counts[1],
-        paused=paused,
-        published=counters.published or 0 if known else None,
-        settled=counters.acknowledged or 0 if known else None,
-        held=counters.messages,
+        ready=queue.ready,
+        consumers=queue.consumers,
+        paused=bool(mark is not None and mark.messages),
+        published=queue.published or 0,
+        settled=queue.acknowledged or 0,
+        held=queue.messages,
     )

@@ -26,8 +26,12 @@ Autoscaler = Literal["none", "hpa", "keda"]
 #: delayed job is bound by the end of its routing key, so ``a.high`` would also arrive on ``high``.
 QUEUE_NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
+# The words that YAML 1.1, which Helm, kubectl and Compose read, takes for no strings.
+_WORDS_OF_YAML: Final = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+
 #: Names that mean something else, each with what.
 RESERVED_NAMES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_WORDS_OF_YAML, "YAML takes it for true, false or null"),
     "amq": "the broker's own names begin with it",
     "celery": "the default queue of a plain Celery project",
     "celeryev": "Celery's exchange of events",

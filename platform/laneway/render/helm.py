@@ -33,8 +33,6 @@ BEGIN: Final = "# BEGIN rendered from queues/ (laneway render helm)"
 END: Final = "# END rendered"
 """The line after it."""
 
-_NO_STRINGS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-
 
 def render_helm(policy: Policy, root: Path) -> Rendering:
     """The chart's ``values.yaml`` with the workers of ``policy``.
@@ -73,7 +71,7 @@ def workers_block(policy: Policy) -> str:
     """The map ``workers:`` as YAML, in the order of the queues' names."""
     lines = ["workers:"]
     for queue in policy.queues.values():
-        lines += [f"  {_key(queue.name)}:", *(f"    {line}" for line in _worker(queue))]
+        lines += [f"  {queue.name}:", *(f"    {line}" for line in _worker(queue))]
     return "\n".join(lines) + "\n"
 
 
@@ -106,11 +104,6 @@ def _worker(queue: Queue) -> Iterator[str]:
     yield f"  expectedRuntimeSeconds: {_number(scaling.expected_runtime)}"
     yield f"  utilisation: {_number(scaling.utilisation)}"
     yield f"  scaleInAfterSeconds: {math.ceil(scaling.scale_in_after)}"
-
-
-def _key(name: str) -> str:
-    """A queue's name as a key: some names are no strings in the YAML that Helm reads."""
-    return json.dumps(name) if name in _NO_STRINGS else name
 
 
 def _number(value: float) -> str:

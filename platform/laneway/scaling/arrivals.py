@@ -84,11 +84,6 @@ class CounterWindow:
         elif at - since >= self._age:
             self._points.append((at - self._age, count, False))
 
-    def forget(self) -> None:
-        """Begin anew: what comes next is of another counter."""
-        self._points.clear()
-        self._first = self._peak = None
-
     def rate(self) -> Rate | None:
         """The rate over the window, or what of it was seen; None if that is nothing."""
         counted = covers = 0.0

@@ -27,7 +27,7 @@ COVERED: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the broker said of a queue in one look; None is "it does not say"."""
+    """What the broker said of a queue in one look; what leaves a number out is no look."""
 
     #: Jobs that wait, and could start now: those whose delay has not ended wait elsewhere.
     ready: int
@@ -35,12 +35,12 @@ class Seen:
     consumers: int
     #: Whether it is paused, so that nothing of it is to start.
     paused: bool
-    #: Jobs that were ever published into it, by the broker's statistics.
-    published: int | None
-    #: Jobs that were ever acknowledged, by the same.
-    settled: int | None
-    #: Jobs that are in it, waiting or with workers, by the same.
-    held: int | None
+    #: Jobs that were ever published into it.
+    published: int
+    #: Jobs that were ever acknowledged.
+    settled: int
+    #: Jobs that are in it, waiting or with workers.
+    held: int
 
 
 class QueueLoad:
@@ -60,7 +60,6 @@ class QueueLoad:
         self._held = GaugeWindow(pace.window)
         self._seen: Seen | None = None
         self._seen_at = 0.0
-        self._counted_at: float | None = None
         self._silent_since: float | None = None
         self._problem: str | None = None
 
@@ -73,12 +72,9 @@ class QueueLoad:
     def see(self, seen: Seen, now: float) -> None:
         """The broker was looked at."""
         self._seen, self._seen_at, self._problem = seen, now, None
-        if seen.published is not None:
-            self._published.add(now, seen.published)
-            self._counted_at = now
-        if seen.settled is not None and seen.held is not None:
-            self._settled.add(now, seen.settled)
-            self._held.add(now, seen.held)
+        self._published.add(now, seen.published)
+        self._settled.add(now, seen.settled)
+        self._held.add(now, seen.held)
         taking = sum(report.consumers for report in self.fleet.present(now))
         if seen.consumers <= taking:
             self._silent_since = None
@@ -153,12 +149,6 @@ class QueueLoad:
             return self._problem
         if (age := now - self._seen_at) > self._pace.stale:
             return f"the broker was last looked at {age:.0f} s ago"
-        if self._counted_at is None or now - self._counted_at > self._pace.stale:
-            return (
-                "the broker does not say how many jobs were published into the queue (does it keep "
-                "statistics? Look at management.rates_mode and "
-                "management_agent.disable_metrics_collector of its configuration)"
-            )
         if seen.consumers and not self.fleet.present(now):
             return (
                 f"no worker reports, and the broker has {seen.consumers} consumers of the "

@@ -19,6 +19,7 @@ from laneway.once import marked
 from laneway.policy.queues import POOL_CAN
 from laneway.probes import address_of_health
 from laneway.results.late import LateResults
+from laneway.scaling import Pace, pace_of_environment
 from laneway.worker import direct, reporting, telling
 from laneway.worker.grace import keep_grace
 from laneway.worker.health import Health
@@ -56,6 +57,8 @@ class JobWorker(Worker):
     queue: str
     #: What happened in all processes of this worker.
     tallies: Tallies
+    #: How often it reports its load.
+    pace: Pace
     #: Where ``/livez``, ``/readyz`` and ``/metrics`` are answered; None is nowhere.
     health_address: tuple[str, int] | None = None
 
@@ -69,6 +72,7 @@ class JobWorker(Worker):
         with plain_errors():
             self._become_the_worker(options)
             self.health_address = options.get("health_address") or address_of_health()
+            self.pace = pace_of_environment()
         self.app.steps["worker"].add(Health)
         for task in self.app.tasks.values():
             if task.Request == _CELERYS_REQUEST:

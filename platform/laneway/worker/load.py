@@ -14,7 +14,7 @@ from uuid import uuid4
 import amqp.exceptions
 from celery.utils.log import get_logger
 
-from laneway.scaling import Report, pace_of_environment
+from laneway.scaling import Report
 from laneway.topology import REPORTS_EXCHANGE
 from laneway.worker.direct import DirectPool
 from laneway.worker.direct.slots import CONSUMING
@@ -49,7 +49,7 @@ class LoadReports:
         self._consumer = consumer
         self._run = uuid4().hex[:12]
         self._began = time.monotonic()
-        self._every = pace_of_environment().every
+        self._every = consumer.controller.pace.every
         self._due = 0.0
         self._warned = False
         self._connection: kombu.Connection | None = None
@@ -151,10 +151,12 @@ def report_of(
 
 def running(worker: JobWorker) -> tuple[int, float]:
     """How many jobs run now in the whole worker, and for how many seconds so far, together."""
-    now = time.monotonic()
     if isinstance(worker.pool, DirectPool):
+        now = time.monotonic()
         began = [slot.began for slot in worker.pool.slots if slot.pid and slot.running]
     else:
+        # (Celery's own: seconds since 1970, once the pool has accepted it.)
+        now = time.time()
         began = [request.time_start or now for request in _active(worker)]
     return len(began), sum(max(0.0, now - at) for at in began)
 

@@ -19,6 +19,8 @@ log = get_logger(__name__)
 
 #: Seconds between two looks at whether the queue is paused.
 PAUSE_POLL: Final = 1.0
+#: Seconds that the last report of a worker may take.
+_FAREWELL: Final = 1.0
 
 
 class PauseWatch(bootsteps.StartStopStep):
@@ -47,9 +49,11 @@ class PauseWatch(bootsteps.StartStopStep):
         self._thread.start()
 
     def stop(self, c: JobConsumer) -> None:
-        """Stop watching; the thread ends within one look."""
+        """Stop watching, and let the scaler know; what takes longer is left behind."""
         del c
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_FAREWELL)
 
     def _watch(self, c: JobConsumer, stop: threading.Event) -> None:
         queue = c.controller.queue

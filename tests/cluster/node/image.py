@@ -64,21 +64,24 @@ def laneway_image(checkout: Path, scripts: Path, *, user: int = 65532) -> Image:
     """This checkout as an image: ``laneway`` is in PATH, and the chaos suite can be imported.
 
     Args:
-        checkout: its root, with the virtual environment that runs this.
+        checkout: its root; the virtual environment is the one that runs this.
         scripts: an empty folder, for the entry point with the path that containers see.
         user: USER of the image, and its group.
     """
-    environment = Path(sys.prefix).relative_to(checkout)
-    python = f"{PLACE}/src/{environment}/bin/python"
+    python = f"{PLACE}/environment/bin/python"
     entry = scripts / "laneway"
     entry.write_text(f"#!{python} -P\nimport sys\nfrom laneway.cli import main\nsys.exit(main())\n")
     entry.chmod(0o755)
     scripts.chmod(0o755)
     parts = ("platform", "tests", "benchmarks")
     return Image(
-        files={f"{PLACE}/src": str(checkout), f"{PLACE}/bin": str(scripts)},
+        files={
+            f"{PLACE}/src": str(checkout),
+            f"{PLACE}/environment": sys.prefix,
+            f"{PLACE}/bin": str(scripts),
+        },
         environment={
-            "PATH": f"{PLACE}/bin:{PLACE}/src/{environment}/bin:{_SYSTEM_PATH}",
+            "PATH": f"{PLACE}/bin:{PLACE}/environment/bin:{_SYSTEM_PATH}",
             "PYTHONPATH": ":".join(f"{PLACE}/src/{part}" for part in parts),
             "PYTHONSAFEPATH": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

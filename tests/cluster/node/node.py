@@ -29,6 +29,8 @@ class Cluster(Protocol):
     """What a node needs of :class:`cluster.plane.Plane`."""
 
     kubeconfig: Path
+    #: It goes with the cluster, whatever happens to the tests.
+    folder: Path
 
     def attach(self, name: str) -> str:
         """Make a network namespace; its address."""
@@ -87,13 +89,12 @@ class Node:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.stop()
 
     def start(self) -> None:
         """Start it; it registers itself soon after."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"laneway-node-{self.name}-"))
-        self._folder.chmod(0o755)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=self._cluster.folder))
         address = self._cluster.attach(self.name)
         self._attached.add(self.name)
         orders = {
@@ -131,10 +132,20 @@ class Node:
         self._thread.start()
 
     def kill(self) -> None:
-        """Pull the plug: the agent and all pods are gone at once, and nobody is told.
+        """Pull the plug: the agent and all pods are gone, and nobody is told.
 
-        The Node object and its pods stay as they are, for the control plane to find out.
+        First no packet leaves any more, so that whoever is at the other end of a connection has to
+        find out too. The Node object and its pods stay as they are, for the control plane.
         """
+        for name in sorted(self._attached):
+            # A pod may be over just now.
+            with suppress(ValueError):
+                netns = self._cluster.netns_of(name)
+                subprocess.run(["ip", "-n", netns, "link", "set", "eth0", "down"], check=False)
+        self.stop()
+
+    def stop(self) -> None:
+        """End it and all its pods at once; connections of theirs are closed by the system."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -150,6 +161,11 @@ class Node:
             self._cluster.detach(name)
         self._attached.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not killed."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> Path:

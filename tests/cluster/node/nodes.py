@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,26 +18,6 @@ ZONE: Final = "topology.kubernetes.io/zone"
 _READY_SECONDS: Final = 30
 
 
-class Names:
-    """Puts the names of Services into the hosts file of the plane, beside what others put there."""
-
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
-        self._own: Mapping[str, str] = {}
-        self._lock = threading.Lock()
-
-    def put(self, names: Mapping[str, str]) -> None:
-        """These, and none of those before."""
-        with self._lock:
-            others = {
-                name: address
-                for name, address in self._plane.hosts.items()
-                if self._own.get(name) != address
-            }
-            self._own = {name: each for name, each in names.items() if name not in others}
-            self._plane.hosts = {**others, **self._own}
-
-
 @contextmanager
 def nodes(
     plane: Plane, zones: Mapping[str, str], *, images: Mapping[str, Image], logs: Path
@@ -51,7 +30,6 @@ def nodes(
         images: what their pods may ask for.
         logs: a folder; each node has one of its own in it.
     """
-    names = Names(plane)
     with ExitStack() as stack:
         made = {}
         for name, zone in zones.items():
@@ -61,7 +39,7 @@ def nodes(
                 images=images,
                 logs=logs / name,
                 labels={ZONE: zone},
-                on_names=names.put,
+                on_names=lambda names: plane.name_hosts("services", names),
             )
             made[name] = stack.enter_context(node)
             stack.callback(plane.kubectl, "delete", "node", name, "--ignore-not-found")

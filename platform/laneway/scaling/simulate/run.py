@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from laneway.scaling.simulate.fleet import Fleet
-from laneway.scaling.simulate.hpa import SYNC_PERIOD, Hpa
+from laneway.scaling.simulate.hpa import Hpa
 from laneway.scaling.simulate.outcome import Outcome, outcome_of
 from laneway.scaling.simulate.policies import Fixed
 from laneway.scaling.simulate.seen import Reader, Seen, Statistics, read_statistics
@@ -47,7 +48,7 @@ def simulate(trace: Trace, world: World, policy: Policy, seed: int) -> Outcome:
     begin = trace.arrivals[0] if trace.arrivals else 0.0
     looks_at = begin + chance.uniform(0, world.look_interval)
     reads_at = begin + chance.uniform(0, world.statistics_interval)
-    syncs_at = begin + chance.uniform(0, SYNC_PERIOD)
+    syncs_at = begin + chance.uniform(0, world.sync_period)
     scaling = world.queue.scaling
     hpa = Hpa(min=scaling.min, max=scaling.max, behavior=world.behavior)
     fleet = Fleet(trace, world, _first_pods(trace, world, policy), chance)
@@ -67,7 +68,7 @@ def simulate(trace: Trace, world: World, policy: Policy, seed: int) -> Outcome:
             if policy.measures and statistics is not None:
                 load = reader.look(statistics, fleet.take_finished()) or load
         if now == syncs_at:
-            syncs_at += SYNC_PERIOD
+            syncs_at += world.sync_period
             if statistics is not None and not isinstance(policy, Fixed):
                 seen = Seen(statistics, load, used.a_pod, fleet.ready, fleet.pods)
                 wanted = hpa.decide(now, fleet.pods, policy.recommend(world, seen, fleet.pods))
@@ -83,7 +84,7 @@ def _first_pods(trace: Trace, world: World, policy: Policy) -> int:
     """What the load of the warm-up needs, so that no policy starts with a backlog."""
     if isinstance(policy, Fixed):
         return policy.pods
-    first = [r for at, r in zip(trace.arrivals, trace.runtimes, strict=True) if at < 0]
+    first = trace.runtimes[: bisect_left(trace.arrivals, 0.0)]
     span = -min(0.0, trace.arrivals[0]) if trace.arrivals else 0.0
     slots = sum(first) / span / 0.7 if span else 0.0
     scaling = world.queue.scaling

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from laneway.scaling.simulate.hpa import Behavior, Limit, Rules
+from laneway.scaling.simulate.hpa import SYNC_PERIOD, Behavior, Limit, Rules
 
 if TYPE_CHECKING:
     from laneway.policy.queues import Queue
@@ -29,8 +29,12 @@ class World:
     statistics_interval: float = 5.0
     #: Seconds between two looks of Laneway's scaler at them.
     look_interval: float = 5.0
-    #: Seconds over which it counts arrivals.
+    #: Seconds between two looks of the HPA.
+    sync_period: float = SYNC_PERIOD
+    #: Seconds over which Laneway's scaler counts arrivals.
     arrivals_window: float = 60.0
+    #: Seconds over which it counts them as well, where that says more of them; 0 is not at all.
+    rise_window: float = 0.0
     #: Seconds over which the workers' runtimes are averaged.
     runtime_window: float = 60.0
 
