@@ -140,7 +140,7 @@ CASES = [
         "LanewayNothingStarts",
         "a job of an hour runs",
         (low(BACKLOG, "1x80"), low("laneway_facts_total", "0 1x80", kind="started", pod="a")),
-        65,
+        70,
         False,
         group="low",
     ),

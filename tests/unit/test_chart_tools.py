@@ -98,3 +98,8 @@ def test_a_failed_install_leaves_nothing(
     assert not root.exists()
     assert list(tools_root().parent.iterdir()) == []
     assert commands
+
+
+def test_a_folder_without_them_is_none_of_them(root: Path) -> None:
+    root.mkdir(parents=True)
+    assert find_chart_tools() is None
