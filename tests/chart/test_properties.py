@@ -58,9 +58,6 @@ def workers(draw: st.DrawFn) -> dict[str, Any]:
             "type": kind,
             "min": least,
             "max": least + draw(st.integers(0, 90)),
-            "drainSeconds": draw(st.integers(1, 900)),
-            "expectedRuntimeSeconds": draw(st.sampled_from([0.001, 0.2, 30])),
-            "utilisation": draw(st.sampled_from([0.1, 0.7, 1])),
             "scaleInAfterSeconds": draw(st.integers(0, 3600)),
         },
     }

@@ -31,7 +31,8 @@ BY_THE_SCHEMA: list[tuple[dict[str, Any], str, str]] = [
     (scaling(type="cron"), "/workers/high/autoscaling/type", "'none', 'hpa', 'keda'"),
     (scaling(min=-1), "/workers/high/autoscaling/min", "minimum: got -1, want 0"),
     (scaling(max="10"), "/workers/high/autoscaling/max", "got string, want integer"),
-    (scaling(utilisation=1.5), "/workers/high/autoscaling/utilisation", "maximum: got 1.5"),
+    # What a queue's file says to the control process would have no effect here.
+    (scaling(utilisation=0.5), "/workers/high/autoscaling", "'utilisation' not allowed"),
     (scaling(triggers=[]), "/workers/high/autoscaling", "'triggers' not allowed"),
     (scaling(extraTriggers=[{"type": "cron"}]), "/autoscaling/extraTriggers/0", "missing"),
     (worker(vhost="public"), "/workers/high/vhost", "'jobs', 'secure'"),

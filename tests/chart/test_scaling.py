@@ -63,10 +63,7 @@ def test_kedas_triggers_are_made_of_the_worker(queue: str) -> None:
     assert rabbit["metadata"]["vhostName"] == worker["vhost"]
     assert rabbit["authenticationRef"]["name"] == f"laneway-scaler-{worker['vhost']}"
     composed = spec["advanced"]["scalingModifiers"]
-    runtime, drain = (
-        worker["autoscaling"][key] for key in ("expectedRuntimeSeconds", "drainSeconds")
-    )
-    assert composed["formula"] == f"slots ?? (rabbit * {runtime} / {drain})"
+    assert composed["formula"] == "slots ?? (rabbit * 1)"
     assert composed["target"] == str(worker["concurrency"])
     assert composed["metricType"] == "AverageValue"
     # One metric: a plain trigger beside it would be a maximum.

@@ -112,8 +112,6 @@ class Release:
                 "type": kind,
                 "min": 1,
                 "max": MOST,
-                "drainSeconds": 15,
-                "expectedRuntimeSeconds": 0.1,
                 "scaleInAfterSeconds": 10,
                 "scaleInPercentPerMinute": 100,
                 "scaleInPodsPerMinute": 10,

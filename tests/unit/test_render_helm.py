@@ -34,7 +34,7 @@ def test_every_key_of_a_queue(tmp_path: Path) -> None:
         tmp_path,
         x='[worker]\nconcurrency = 3\nsoft_time_limit = "30s"\ntime_limit = "60s"\n'
         'grace_period = "20s"\n[scaling]\nautoscaler = "keda"\nmin = 2\nmax = 20\n'
-        'utilisation = 0.6\nexpected_runtime = "200ms"\nscale_in_after = "4m"\n',
+        'scale_in_after = "4m"\n',
     )
     assert list(said) == ["default", "x"]
     assert said["x"] == {
@@ -51,9 +51,6 @@ def test_every_key_of_a_queue(tmp_path: Path) -> None:
             "type": "keda",
             "min": 2,
             "max": 20,
-            "drainSeconds": 15,
-            "expectedRuntimeSeconds": 0.2,
-            "utilisation": 0.6,
             "scaleInAfterSeconds": 240,
         },
     }
@@ -84,12 +81,10 @@ def test_a_job_that_may_outlive_the_grace_is_said(tmp_path: Path, keys: str, sai
 def test_seconds_that_kubernetes_counts_are_whole(tmp_path: Path) -> None:
     said = workers(
         tmp_path,
-        x='[worker]\ngrace_period = "1500ms"\n[scaling]\nscale_in_after = "100ms"\n'
-        'expected_runtime = "1ms"\n',
+        x='[worker]\ngrace_period = "1500ms"\n[scaling]\nscale_in_after = "100ms"\n',
     )["x"]
     assert said["gracePeriodSeconds"] == 2
     assert said["autoscaling"]["scaleInAfterSeconds"] == 1
-    assert said["autoscaling"]["expectedRuntimeSeconds"] == 0.001
 
 
 @pytest.mark.parametrize("name", ["e1", "x-1", "yes-please", "nan", "infinity"])

@@ -20,11 +20,11 @@ def test_a_trigger_that_fails_is_an_error_first_and_nil_then() -> None:
 
 
 def test_the_formula_takes_the_scaler_and_else_the_broker() -> None:
-    assert composite(11.2, 500, runtime=0.2, drain=15) == 11.2
-    assert composite(0, 500, runtime=0.2, drain=15) == 0
-    assert composite(None, 300, runtime=0.2, drain=15) == pytest.approx(4)
+    assert composite(11.2, 500) == 11.2
+    assert composite(0, 500) == 0
+    assert composite(None, 300) == 300
     with pytest.raises(TriggerFailed):
-        composite(None, None, runtime=0.2, drain=15)
+        composite(None, None)
 
 
 def test_from_zero_keda_makes_the_first_and_takes_the_last_after_the_cooldown() -> None:

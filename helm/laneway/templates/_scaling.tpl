@@ -19,12 +19,14 @@ longer than its grace begins again elsewhere. */}}
 {{- mergeOverwrite $made (deepCopy .behavior) | toYaml -}}
 {{- end }}
 
-{{/* Slots as the control process says, else as many as work off in time what RabbitMQ counts. */}}
+{{/* Slots as the control process says, else one for each message that RabbitMQ counts, running ones
+among them: no worker that may be busy is taken away, and `max` bounds it. (Times one, so that it is
+an error and not nil when nobody answers: pods then stay as they are.) */}}
 {{- define "laneway.formula" -}}
 {{- if .scaling.formula -}}
 {{- .scaling.formula -}}
 {{- else if .root.Values.keda.rabbitmqFallback -}}
-slots ?? (rabbit * {{ .scaling.expectedRuntimeSeconds }} / {{ .scaling.drainSeconds }})
+slots ?? (rabbit * 1)
 {{- else -}}
 slots
 {{- end -}}

@@ -100,9 +100,6 @@ def _worker(queue: Queue) -> Iterator[str]:
     yield f"  type: {scaling.autoscaler}"
     yield f"  min: {scaling.min}"
     yield f"  max: {scaling.max}"
-    yield f"  drainSeconds: {_number(queue.drain)}"
-    yield f"  expectedRuntimeSeconds: {_number(scaling.expected_runtime)}"
-    yield f"  utilisation: {_number(scaling.utilisation)}"
     yield f"  scaleInAfterSeconds: {math.ceil(scaling.scale_in_after)}"
 
 

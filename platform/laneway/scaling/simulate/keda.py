@@ -48,14 +48,12 @@ class TriggerFailed(Exception):
     """A trigger of a ScaledObject has no number, and nothing stands in for it yet."""
 
 
-def composite(slots: float | None, rabbit: float | None, runtime: float, drain: float) -> float:
-    """The formula of the chart: ``slots ?? (rabbit * runtime / drain)``.
+def composite(slots: float | None, rabbit: float | None) -> float:
+    """The formula of the chart: ``slots ?? (rabbit * 1)``.
 
     Args:
         slots: that the scaler says are needed; None when it says nothing.
         rabbit: messages of the queue, unacknowledged ones among them.
-        runtime: seconds that a job is expected to take.
-        drain: seconds in which a backlog is to be gone.
 
     Raises:
         TriggerFailed: there is neither.
@@ -64,7 +62,7 @@ def composite(slots: float | None, rabbit: float | None, runtime: float, drain: 
         return slots
     if rabbit is None:
         raise TriggerFailed
-    return rabbit * runtime / drain
+    return rabbit
 
 
 @dataclass(slots=True, kw_only=True)

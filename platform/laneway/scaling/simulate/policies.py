@@ -152,7 +152,5 @@ class Away:
 
     def recommend(self, world: World, seen: Seen, current: int) -> int:
         """Slots for each pod: its concurrency."""
-        queue = world.queue
-        messages = seen.statistics.messages
-        slots = composite(None, messages, queue.scaling.expected_runtime, queue.drain)
+        slots = composite(None, seen.statistics.messages)
         return pods_for_average(slots, world.concurrency, current, world.behavior)
