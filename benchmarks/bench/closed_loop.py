@@ -13,24 +13,20 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
+from bench.loop_pods import Pod, Pods
+from bench.loop_result import Journal, Measured, compared, predict
 from laneway.broker import broker_address
 from laneway.broker.management import Management
 from laneway.local import RunDirectory, start_rabbitmq
 from laneway.policy import load_policy
-from laneway.scaling.simulate import Laneway, QueueLength, Trace, World, simulate
+from laneway.scaling.simulate import Laneway, QueueLength, Trace, World
 from laneway.scaling.simulate.hpa import Hpa
 from laneway.scaling.simulate.seen import Reader, Seen, Statistics
 from laneway.scaling.simulate.trace import arrivals_of, runtimes_of
@@ -41,7 +37,7 @@ if TYPE_CHECKING:
 
     from laneway.broker import BrokerAddress
     from laneway.local import PrivateRabbitMQ
-    from laneway.scaling.simulate import Outcome, Policy
+    from laneway.scaling.simulate import Policy
 
 _QUEUE: Final = """\
 summary = "the closed loop"
@@ -60,125 +56,12 @@ expected_runtime = "500ms"
 scale_in_after = "40s"
 """
 
-#: Seconds that a process is started later than a pod was asked for.
-_DELAY: Final = (3.0, 6.0)
 #: Mean seconds of a job; what arrives in a second before, in and after the rush.
 _RUNTIME, _CALM, _RUSH = 0.5, 4.0, 16.0
 #: Seconds before anything counts.
 _BEFORE: Final = 25.0
 #: Seconds in which all that was published must have ended.
 _LAST: Final = 120.0
-
-
-@dataclass
-class Pod:
-    """One worker process, from the wish for it to its end. Times are of the monotonic clock."""
-
-    asked: float
-    starts: float
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-    ready: float | None = None
-    told_to_stop: bool = False
-    ended: float | None = None
-
-
-class Pods:
-    """The worker processes of the loop."""
-
-    def __init__(self, command: Callable[[int], subprocess.Popen[bytes]], chance: random.Random):
-        self._command = command
-        self._chance = chance
-        self._client = httpx.Client(timeout=0.5)
-        self.all: list[Pod] = []
-
-    @property
-    def wanted(self) -> list[Pod]:
-        """Those that nobody has stopped."""
-        return [pod for pod in self.all if not pod.told_to_stop]
-
-    def scale(self, number: int) -> None:
-        """Ask for so many."""
-        now = time.monotonic()
-        while len(self.wanted) < number:
-            port = 20_000 + self._chance.randrange(10_000)
-            self.all.append(Pod(now, now + self._chance.uniform(*_DELAY), port))
-        for pod in sorted(self.wanted, key=lambda pod: (pod.ready is not None, -pod.asked)):
-            if len(self.wanted) <= number:
-                break
-            pod.told_to_stop = True
-            if pod.process is None:
-                pod.ended = now
-            else:
-                pod.process.send_signal(signal.SIGTERM)
-
-    def tend(self) -> None:
-        """Start what is due, see what is ready and what has ended."""
-        now = time.monotonic()
-        for pod in self.all:
-            if pod.ended is not None:
-                continue
-            if pod.process is None:
-                if now >= pod.starts:
-                    pod.process = self._command(pod.port)
-            elif pod.process.poll() is not None:
-                pod.ended = now
-            elif pod.ready is None and self._answers(pod.port):
-                pod.ready = now
-
-    def _answers(self, port: int) -> bool:
-        try:
-            return self._client.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def seconds(self, since: float, until: float) -> float:
-        """For which they existed."""
-        return sum(
-            max(0.0, min(pod.ended or until, until) - max(pod.asked, since)) for pod in self.all
-        )
-
-    def stop(self) -> None:
-        """End all of them."""
-        self.scale(0)
-        deadline = time.monotonic() + 40
-        while any(pod.ended is None for pod in self.all):
-            self.tend()
-            if time.monotonic() > deadline:
-                for pod in self.all:
-                    if pod.process is not None and pod.ended is None:
-                        pod.process.kill()
-            time.sleep(0.1)
-        self._client.close()
-
-
-@dataclass
-class Journal:
-    """What the jobs wrote."""
-
-    path: Path
-    #: number, sent, started, ended.
-    lines: list[tuple[int, float, float, float]] = field(default_factory=list)
-    _read: int = 0
-    _told: int = 0
-
-    def update(self) -> None:
-        """Read what is new."""
-        if not self.path.exists():
-            return
-        with self.path.open() as file:
-            file.seek(self._read)
-            for line in iter(file.readline, ""):
-                number, sent, started, ended = line.split(",")
-                self.lines.append((int(number), float(sent), float(started), float(ended)))
-            self._read = file.tell()
-
-    def finished(self) -> tuple[int, float]:
-        """Jobs and their seconds since the last call, as the workers' own metrics would say."""
-        self.update()
-        new = self.lines[self._told :]
-        self._told = len(self.lines)
-        return len(new), sum(ended - started for _, _, started, ended in new)
 
 
 def read(management: Management, vhost: str, queue: str, before: Statistics | None) -> Statistics:
@@ -193,23 +76,6 @@ def read(management: Management, vhost: str, queue: str, before: Statistics | No
         int(entry.get("messages_unacknowledged", 0)),
         float(stats.get("publish_details", {}).get("rate", 0.0)),
     )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a real run gave."""
-
-    trace: Trace
-    within: float
-    p95: float
-    p99: float
-    pod_hours: float
-    most_pods: int
-    #: Seconds from the wish for a pod to its readiness.
-    starts: Sequence[float]
-    lost: int
-    #: (second, pods).
-    pods: Sequence[tuple[float, int]]
 
 
 def run_loop(
@@ -431,39 +297,6 @@ def world_of(policy: Path) -> World:
     )
 
 
-def predict(world: World, policy: Policy, measured: Measured, seeds: int = 9) -> list[Outcome]:
-    """What the simulator says of the same arrivals, with pods that start as the real ones did."""
-    starts = sorted(measured.starts) or [5.0]
-    known = World(
-        queue=world.queue,
-        pod_start=(starts[0], starts[-1]),
-        sync_period=world.sync_period,
-        look_interval=world.look_interval,
-        arrivals_window=world.arrivals_window,
-        runtime_window=world.runtime_window,
-    )
-    return [simulate(measured.trace, known, policy, seed) for seed in range(seeds)]
-
-
-def compared(measured: Measured, predicted: Sequence[Outcome]) -> dict[str, Any]:
-    """Each number as measured, and as predicted: median, lowest, highest."""
-    found: dict[str, Any] = {
-        "jobs": len(measured.trace.arrivals),
-        "lost": measured.lost,
-        "pod_start": [round(s, 2) for s in measured.starts],
-        "pod_start_mean": round(mean(measured.starts), 2) if measured.starts else None,
-    }
-    for name in ("within", "p95", "p99", "pod_hours", "most_pods"):
-        values = [getattr(outcome, name) for outcome in predicted]
-        found[name] = {
-            "measured": round(getattr(measured, name), 4),
-            "predicted": round(median(values), 4),
-            "lowest": round(min(values), 4),
-            "highest": round(max(values), 4),
-        }
-    return found
-
-
 def main() -> None:
     """Play the rush under Laneway and under KEDA's QueueLength, and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -479,7 +312,7 @@ def main() -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    found: deque[dict[str, Any]] = deque()
+    found: list[dict[str, Any]] = []
     with (
         RunDirectory.create(report=say) as home,
         start_rabbitmq(home, series="4.3", report=say) as broker,
@@ -493,10 +326,9 @@ def main() -> None:
             )
             result = compared(measured, predict(world, policy, measured))
             found.append({"policy": policy.name, "setting": policy.setting, **result})
-    text = json.dumps(list(found), indent=2)
-    print(text)
-    if options.write:
-        options.write.write_text(text + "\n")
+            if options.write:
+                options.write.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ _KUBERNETES: Final = {
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
 }
-_KEDA: Final = {"keda-operator": "./cmd/operator", "keda-adapter": "./cmd/adapter"}
+_KEDA: Final = {
+    "keda-operator": "./cmd/operator",
+    "keda-adapter": "./cmd/adapter",
+    "keda-webhooks": "./cmd/webhooks",
+}
 
 
 def main() -> int:

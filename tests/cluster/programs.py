@@ -21,8 +21,9 @@ ETCD: Final = "3.7.0"
 """The version of etcd: the one that this Kubernetes is tested with (tools/go.mod)."""
 
 KEDA: Final = "2.21.0"
-"""The version of KEDA's operator and metrics server. 2.20 is the oldest whose formulas see a
-failed trigger as nil (``slots ?? rabbit``)."""
+"""The version of KEDA's operator, metrics server and webhooks.
+
+2.20 is the oldest whose formulas see a failed trigger as nil (``slots ?? rabbit``)."""
 
 _CURE: Final = "run: make cluster-tools"
 

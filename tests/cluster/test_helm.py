@@ -79,6 +79,8 @@ def test_an_upgrade_is_refused_after_somebody_scaled_what_the_chart_renders(
     with pytest.raises(CommandFailed, match=r"conflict.*\n?.*\.spec\.replicas") as refused:
         cluster.helm(*upgrade)
     assert refused.value.code == 1
+    with pytest.raises(CommandFailed, match=r"conflict.*\.spec\.replicas"):
+        cluster.helm("-n", namespace, "rollback", "web", "1")
     assert _image(cluster, namespace) == "example.test/none:1"
     # The way that is left takes back what somebody scaled, in an incident perhaps.
     cluster.helm(*upgrade, "--force-conflicts")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from cluster.answers import Answers, answers
+from cluster.errors import CommandFailed
 from cluster.waiting import always, eventually
 
 if TYPE_CHECKING:
@@ -287,6 +288,12 @@ def test_an_operator_that_starts_amid_an_outage_uses_what_stands_in(
     scaled.stays(4)
     keda.start_operator()
     scaled.reaches(7)
+
+
+def test_a_formula_with_an_unknown_trigger_is_refused(scaled: Scaled) -> None:
+    with pytest.raises(CommandFailed, match="unknown name rabit") as refused:
+        scaled.create(formula="slots ?? rabit", fallback=_FALLBACK)
+    assert 'admission webhook "vscaledobject.kb.io" denied the request' in str(refused.value)
 
 
 def test_kubectl_scale_is_undone_where_something_scales(scaled: Scaled) -> None:

@@ -18,12 +18,11 @@ import httpx
 import pytest
 import yaml
 
-from laneway import Laneway
 from laneway.local import InstallFailed, ServerNotInstalled
-from laneway.policy import load_policy
 from support.image import Builder, Stage
 from support.image_base import image_base
 from support.rendered import ROOT
+from support.workers import make_app
 
 if TYPE_CHECKING:
     import subprocess
@@ -187,9 +186,7 @@ def test_the_pods_of_the_manifests(
     port = free_port()
     env = {**variables(address, redis, worker), "LANEWAY_HEALTH": str(port)}
     env |= {"LANEWAY_APP": "shop.app:app"}
-    app = Laneway(
-        "test", policy=load_policy(ROOT), address=address, backend=redis.url, set_as_current=False
-    )
+    app = make_app(address, redis.url, ROOT)
     with image.start(worker["command"], env) as started:
         pid = process_1(started, "laneway")
         wait_until_ready(started, port)
@@ -203,9 +200,6 @@ def test_the_pods_of_the_manifests(
         assert started.returncode == 0, said
         assert time.monotonic() - began < pod["terminationGracePeriodSeconds"]
     assert healthcheck(image, port) != 0
-    app.backend.result_consumer.stop()
-    app.backend.client.connection_pool.disconnect()
-    app.close()
 
     pod = manifest("control", "Deployment")
     [control] = pod["containers"]

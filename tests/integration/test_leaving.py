@@ -105,10 +105,14 @@ def test_a_group_killed_whole_loses_nothing(
     with worker_of(env, pool) as first:
         jobs = [send(app, "rough.pid", 0.01) for _ in range(400)]
         first.wait_for("succeeded", 100)
+        running = [send(app, "rough.pid", 2, priority=9) for _ in range(PROCESSES)]
+        for job in running:
+            first.wait_for("started", task_id=job)
         os.killpg(first.process.pid, signal.SIGKILL)
         first.process.wait(PATIENCE)
         with worker_of(env, pool) as second:
-            twice = nothing_lost(jobs, first, second)
+            assert nothing_lost(running, first, second) == PROCESSES
+            twice = PROCESSES + nothing_lost(jobs, first, second)
             assert second.stop() == 0
         assert first.of("started")
         assert second.of("started")

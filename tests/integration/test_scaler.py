@@ -22,7 +22,7 @@ from laneway.control.scaler_watch import ScalerWatch
 from laneway.local import start_rabbitmq
 from laneway.policy import load_policy
 from laneway.queue_control import pause_queue, resume_queue
-from laneway.scaling import Known, Pace, QueueLoad, Report
+from laneway.scaling import Known, Pace, QueueLoad, Report, read_report
 from laneway.topology import REPORTS_EXCHANGE
 from support.brokers import elsewhere
 from support.proxy import Proxy
@@ -218,28 +218,51 @@ def test_explaining_without_a_control_process(topology: BrokerAddress) -> None:
     assert "the management interface at http://127.0.0.1:1" in done.stdout
 
 
-@pytest.mark.parametrize("pool", ["prefork", "direct", "threads", "solo"])
-def test_a_worker_in_the_middle_of_a_long_job_still_reports(
-    topology: BrokerAddress, tmp_path: Path, pool: str
+def test_workers_in_the_middle_of_long_jobs_still_report(
+    topology: BrokerAddress, tmp_path: Path
 ) -> None:
-    app = make_app(topology)
-    end = tmp_path / "end"
-    options = ("--pool", pool, "--concurrency", "1")
-    with Scaler(topology) as scaler, WorkerProcess("low", fast(topology), *options) as worker:
-        app.send_task("plain.hold", [str(end)], queue="low")
-        worker.wait_for("started")
-        scaler.becomes("low")
+    app, end = make_app(topology), tmp_path / "end"
+    pools = {"high": ("prefork", "direct"), "low": ("threads", "solo")}
+    with (
+        kombu.Connection(topology.kombu_urls("jobs")) as connection,
+        Scaler(topology) as scaler,
+        ExitStack() as stack,
+    ):
+        workers = []
+        for queue, names in pools.items():
+            for pool in names:
+                options = ("--pool", pool, "--concurrency", "1")
+                workers.append(stack.enter_context(WorkerProcess(queue, fast(topology), *options)))
+                app.send_task("plain.hold", [str(end)], queue=queue)
+        for worker in workers:
+            worker.wait_for("started")
+        for queue in pools:
+            scaler.becomes(queue)
         # For longer than what a worker said once is believed.
         until = time.monotonic() + 8
         while time.monotonic() < until:
-            assert scaler.shows("low", busy=1, workers_reporting=1)["slots"] >= 1
+            for queue in pools:
+                said = scaler.shows(queue, busy=2, workers_reporting=2)
+                assert said["slots"] >= 2
             time.sleep(0.5)
-        assert scaler.scale("low")["runtime_seconds"] > 5
+        for queue in pools:
+            assert scaler.scale(queue)["runtime_seconds"] > 5
+        channel: Any = connection.default_channel
+        channel.queue_declare("heard", exclusive=True)
+        channel.queue_bind("heard", REPORTS_EXCHANGE, "")
         end.touch()
-        scaler.shows("low", busy=0)
-        worker.stop()
-        # It has said that it takes no jobs any more, and is not waited for.
-        scaler.shows("low", within=2, workers_reporting=0)
+        for queue in pools:
+            scaler.shows(queue, busy=0)
+        # One that stops says so, and is not waited for.
+        for worker in workers:
+            worker.stop()
+        left = set()
+        while message := channel.basic_get("heard", no_ack=True):
+            body = message.body
+            heard = read_report(body if isinstance(body, bytes) else body.encode())
+            if heard is not None and heard.leaving:
+                left.add(heard.worker)
+        assert len(left) == 4
 
 
 def test_without_the_management_interface_nothing_is_known(topology: BrokerAddress) -> None:

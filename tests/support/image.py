@@ -111,12 +111,14 @@ class Stage:
         self, command: list[str], environment: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[str]]:
         """A process as a container's: its command and nothing else is process 1, the root is
-        read-only, there are no rights, /tmp is its own. The network is this machine's.
+        read-only, there are no rights, /tmp and shared memory are its own. The network is this
+        machine's.
         """
         user, _, group = self.user.partition(":")
         shut_in = (
             'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; '
             'mount -t proc proc "$1/proc"; mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"; '
+            'mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"; '
             'root=$1; folder=$2; shift 2; cd "$root$folder"; exec /usr/sbin/chroot "$root" "$@"'
         )
         rights = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs"]

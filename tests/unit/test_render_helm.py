@@ -22,25 +22,30 @@ VALUES = f"before: 1  # kept\n{BEGIN}\nworkers:\n  old: {{}}\n{END}\nafter: 2\n"
 
 def workers(tmp_path: Path, **queues: str) -> Any:
     """What a chart reads of queues given as TOML."""
-    (tmp_path / "queues").mkdir()
+    (tmp_path / "queues").mkdir(parents=True)
     (tmp_path / "routing.py").write_text("ROUTES = []\n")
     for name, text in {"default": "", **queues}.items():
         (tmp_path / "queues" / f"{name}.toml").write_text(QUEUE + text)
     return yaml.safe_load(workers_block(load_policy(tmp_path)))["workers"]
 
 
-def test_every_key_of_a_queue() -> None:
-    block = yaml.safe_load(workers_block(load_policy(ROOT)))
-    assert list(block["workers"]) == ["default", "high", "low", "secure"]
-    assert block["workers"]["high"] == {
-        "summary": "a person is waiting",
+def test_every_key_of_a_queue(tmp_path: Path) -> None:
+    said = workers(
+        tmp_path,
+        x='[worker]\nconcurrency = 3\nsoft_time_limit = "30s"\ntime_limit = "60s"\n'
+        'grace_period = "20s"\n[scaling]\nautoscaler = "keda"\nmin = 2\nmax = 20\n'
+        'utilisation = 0.6\nexpected_runtime = "200ms"\nscale_in_after = "4m"\n',
+    )
+    assert list(said) == ["default", "x"]
+    assert said["x"] == {
+        "summary": "x",
         "vhost": "jobs",
         "pool": "prefork",
-        "concurrency": 4,
+        "concurrency": 3,
         "serviceLevelSeconds": 1,
         "softTimeLimitSeconds": 30,
         "timeLimitSeconds": 60,
-        "gracePeriodSeconds": 30,
+        "gracePeriodSeconds": 20,
         "handsBack": True,
         "autoscaling": {
             "type": "keda",
@@ -49,10 +54,10 @@ def test_every_key_of_a_queue() -> None:
             "drainSeconds": 15,
             "expectedRuntimeSeconds": 0.2,
             "utilisation": 0.6,
-            "scaleInAfterSeconds": 300,
+            "scaleInAfterSeconds": 240,
         },
     }
-    assert block["workers"]["secure"]["vhost"] == "secure"
+    assert workers(tmp_path / "2", x='[broker]\nvhost = "secure"\n')["x"]["vhost"] == "secure"
 
 
 def test_limits_that_there_are_not() -> None:

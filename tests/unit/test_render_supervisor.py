@@ -28,14 +28,15 @@ def write(checkout: Checkout) -> None:
 
 
 def test_the_committed_units(checkout: Checkout) -> None:
-    assert sorted(programs(checkout)) == [
+    queues = load_policy(checkout.root).queues.values()
+    assert set(programs(checkout)) == {
         "laneway-control-00",
-        "laneway-worker-default-00",
-        "laneway-worker-high-00",
-        "laneway-worker-high-01",
-        "laneway-worker-low-00",
-        "laneway-worker-secure-00",
-    ]
+        *(
+            f"laneway-worker-{queue.name}-{number:02d}"
+            for queue in queues
+            for number in range(queue.scaling.min)
+        ),
+    }
 
 
 def test_the_secure_queue_has_a_file_of_its_own(checkout: Checkout) -> None:

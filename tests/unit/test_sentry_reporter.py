@@ -48,7 +48,7 @@ def clean_sdk() -> Iterator[None]:
 
 
 @pytest.fixture
-def app() -> Laneway:
+def app() -> Iterator[Laneway]:
     app = Laneway("sentry", policy=load_policy(POLICY), set_as_current=False)
 
     @app.task(name="plain.charge", shared=False, sentry_args=["order_id"])
@@ -56,7 +56,10 @@ def app() -> Laneway:
         """Never runs."""
 
     app.finalize()
-    return app
+    yield app
+    if app.reporter is not None:
+        # The thread that waits for the end of a storm must not be seen by other tests.
+        app.reporter.close(1.0)
 
 
 @pytest.fixture

@@ -135,8 +135,16 @@ def test_the_verb_writes_json_and_a_picture(tmp_path: Path) -> None:
     assert said["seeds"] == [7, 8]
     [steady] = said["traces"]
     names = [policy["policy"] for policy in steady["policies"]]
-    assert names == ["fixed", "hpa cpu", "keda length", "keda rate", "laneway tuned", "laneway"]
-    first, second = steady["policies"][-1]["runs"]
+    assert names == [
+        "fixed",
+        "hpa cpu",
+        "keda length",
+        "keda rate",
+        "laneway tuned",
+        "laneway",
+        "laneway away",
+    ]
+    first, second = steady["policies"][-2]["runs"]
     assert (first["seed"], second["seed"]) == (7, 8)
     assert first["within"] > 0.99
     assert {"p95", "p99", "pod_hours", "flapping", "most_pods", "handed_back"} < set(first)

@@ -199,7 +199,7 @@ def _bounded(jobs: int) -> None:
 def _compare(
     traces: dict[str, Callable[[int], Trace]], world: World, seeds: Sequence[int]
 ) -> list[Comparison]:
-    runs = RUNS + 6 * (len(seeds) - 1)
+    runs = RUNS + 7 * (len(seeds) - 1)
     made = []
     with Progress(
         console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True

@@ -25,7 +25,7 @@ def plot_comparisons(comparisons: Sequence[Comparison]) -> str:
         panels += [
             Panel(
                 f"{name}: jobs published a second",
-                [Line("published", _rates(trace.arrivals, trace.seconds), 6)],
+                [Line("published", _rates(trace.arrivals, trace.seconds), 7)],
             ),
             Panel(
                 f"{name}: pods",

@@ -88,6 +88,8 @@ class ScalerWatch:
         self._stop = stop
         self._clock = clock
         self._said: tuple[str, float] = ("", 0.0)
+        #: Whether the broker keeps statistics of traffic; None until it was asked.
+        self._counted: bool | None = None
         #: When its loop last came round (``time.monotonic``).
         self.turned_at = time.monotonic()
 
@@ -109,12 +111,12 @@ class ScalerWatch:
         self._listen(connection)
         due = self._clock()
         with Management(self._address, timeout=MANAGEMENT_TIMEOUT) as management:
-            counted = management.keeps_statistics()
+            self._counted = None
             while not self._stop.is_set():
                 self.turned_at = time.monotonic()
                 if self._clock() >= due:
                     due = self._clock() + self._pace.every
-                    self._look(management, counted=counted)
+                    self._look(management)
                 with contextlib.suppress(TimeoutError):
                     connection.drain_events(timeout=_TURN)
                 connection.heartbeat_check()
@@ -154,9 +156,11 @@ class ScalerWatch:
 
     # -- what the broker says ------------------------------------------------------------------
 
-    def _look(self, management: Management, *, counted: bool) -> None:
+    def _look(self, management: Management) -> None:
         vhost = self._address.vhost(self.vhost)
         try:
+            if self._counted is None:
+                self._counted = management.keeps_statistics()
             found = {queue.name: queue for queue in management.queue_counters(vhost)}
         except BrokerError as error:
             self._fail(str(error))
@@ -164,7 +168,7 @@ class ScalerWatch:
         for name, load in self._loads.items():
             problem, look = NO_STATISTICS, None
             if name in found:
-                look = seen(found[name], found.get(pause_mark(name)), counted=counted)
+                look = seen(found[name], found.get(pause_mark(name)), counted=self._counted)
             else:
                 problem = (
                     f"there is no queue {name!r} in the virtual host {vhost!r}: run 'laneway "

@@ -3,6 +3,7 @@
 from laneway.scaling.simulate.compare import Comparison, Row, Spread, compare_policies
 from laneway.scaling.simulate.outcome import Outcome
 from laneway.scaling.simulate.policies import (
+    Away,
     CpuHpa,
     Fixed,
     Laneway,
@@ -22,6 +23,7 @@ __all__ = [
     "Trace",
     "make_trace",
     # What decides
+    "Away",
     "CpuHpa",
     "Fixed",
     "Laneway",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from laneway.scaling.simulate.policies import Laneway
+from laneway.scaling.simulate.policies import Away, Laneway
 from laneway.scaling.simulate.run import simulate
 from laneway.scaling.simulate.tune import TUNED, tune
 
@@ -71,7 +71,8 @@ def compare_policies(
     first, *others = seeds
     trace = make(first)
     outcomes = {name: [tune(name, trace, world, first, tried=tried)] for name in TUNED}
-    outcomes["laneway"] = [simulate(trace, world, Laneway(), first)]
+    for untuned in (Laneway(), Away()):
+        outcomes[untuned.name] = [simulate(trace, world, untuned, first)]
     for seed in others:
         held_out = make(seed)
         for runs in outcomes.values():

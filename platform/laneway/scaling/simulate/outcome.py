@@ -62,7 +62,9 @@ def outcome_of(
         arrivals = [at for at in arrivals if at not in fleet.again]
     jobs = len(trace.arrivals) - bisect_left(trace.arrivals, 0.0)
     never = jobs - len(waits)
-    late = [at for at, wait in zip(arrivals, waits, strict=True) if wait > level]
+    late = []
+    if max(waits, default=0.0) > level:
+        late = [at for at, wait in zip(arrivals, waits, strict=True) if wait > level]
     waits = sorted([wait for wait in waits if wait > 0])
     return Outcome(
         policy=policy,

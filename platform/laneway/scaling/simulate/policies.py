@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from laneway.scaling.need import slots_needed
 from laneway.scaling.simulate.hpa import pods_for_average, pods_for_utilisation
+from laneway.scaling.simulate.keda import composite
 
 if TYPE_CHECKING:
     from laneway.scaling.simulate.seen import Seen
@@ -134,4 +135,24 @@ class Laneway:
         if self.utilisation is not None:
             queue = world.queue_at(self.utilisation)
         slots = slots_needed(queue, seen.load).slots
+        return pods_for_average(slots, world.concurrency, current, world.behavior)
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """What the chart's formula makes of the broker's count while Laneway's scaler says nothing."""
+
+    name: str = "laneway away"
+    measures: bool = False
+
+    @property
+    def setting(self) -> str:
+        """None."""
+        return ""
+
+    def recommend(self, world: World, seen: Seen, current: int) -> int:
+        """Slots for each pod: its concurrency."""
+        queue = world.queue
+        messages = seen.statistics.messages
+        slots = composite(None, messages, queue.scaling.expected_runtime, queue.drain)
         return pods_for_average(slots, world.concurrency, current, world.behavior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -83,7 +84,7 @@ def _first_pods(trace: Trace, world: World, policy: Policy) -> int:
     """What the load of the warm-up needs, so that no policy starts with a backlog."""
     if isinstance(policy, Fixed):
         return policy.pods
-    first = [r for at, r in zip(trace.arrivals, trace.runtimes, strict=True) if at < 0]
+    first = trace.runtimes[: bisect_left(trace.arrivals, 0.0)]
     span = -min(0.0, trace.arrivals[0]) if trace.arrivals else 0.0
     slots = sum(first) / span / 0.7 if span else 0.0
     scaling = world.queue.scaling

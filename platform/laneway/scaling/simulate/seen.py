@@ -67,15 +67,27 @@ class Reader:
         count = sum(n for _, n, _ in self._finished)
         if count:
             self._runtime = sum(seconds for _, _, seconds in self._finished) / count
-        since, before = self._published[0]
-        if at <= since:
+        arrivals = self._rate(self.world.arrivals_window)
+        if arrivals is None:
             return None
+        if self.world.rise_window:
+            arrivals = max(arrivals, self._rate(self.world.rise_window) or 0.0)
         return Load(
-            arrivals=(statistics.published - before) / (at - since),
+            arrivals=arrivals,
             runtime=self._runtime,
             busy=statistics.unacked,
             backlog=statistics.ready,
         )
+
+    def _rate(self, window: float) -> float | None:
+        """Jobs a second since the newest look that is as old as the window, or the oldest."""
+        at, published = self._published[-1]
+        points = [point for point in self._published if point[0] < at]
+        if not points:
+            return None
+        old = [point for point in points if point[0] <= at - window]
+        since, before = old[-1] if old else points[0]
+        return (published - before) / (at - since)
 
 
 @dataclass(frozen=True, slots=True)

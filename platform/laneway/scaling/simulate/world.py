@@ -33,6 +33,8 @@ class World:
     sync_period: float = SYNC_PERIOD
     #: Seconds over which Laneway's scaler counts arrivals.
     arrivals_window: float = 60.0
+    #: Seconds over which it counts them as well, where that says more of them; 0 is not at all.
+    rise_window: float = 0.0
     #: Seconds over which the workers' runtimes are averaged.
     runtime_window: float = 60.0
 
