@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _JOBS = 2_000
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def test_a_killed_node_loses_nothing(

@@ -82,7 +82,7 @@ class Workload:
                 "spec": {
                     "backoffLimit": 5,
                     "template": {
-                        "spec": self._pod(["topology", "apply", "--yes"], health=False)
+                        "spec": self._pod(["topology", "apply", "--yes"])
                         | {"restartPolicy": "OnFailure"}
                     },
                 }
@@ -97,7 +97,8 @@ class Workload:
 
     def deploy_control(self) -> None:
         """Two control processes."""
-        self._deploy("control", ["control"], 2, "1")
+        # It is ready when the scaler has seen half of its window, and alive long before.
+        self._deploy("control", ["control"], 2, "1", up="/livez")
 
     def rollout(self, name: str, seconds: int = 90) -> None:
         """Wait until a Deployment is as it should be."""
@@ -111,7 +112,9 @@ class Workload:
         found: list[dict[str, Any]] = json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
         return found
 
-    def _deploy(self, name: str, arguments: list[str], replicas: int, release: str) -> None:
+    def _deploy(
+        self, name: str, arguments: list[str], replicas: int, release: str, *, up: str = "/readyz"
+    ) -> None:
         self.apply(
             _named("apps/v1", "Deployment", name)
             | {
@@ -121,14 +124,17 @@ class Workload:
                     "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
                     "template": {
                         "metadata": {"labels": {"app": name}},
-                        "spec": self._pod(arguments, health=True, release=release),
+                        "spec": self._pod(arguments, up=up, release=release),
                     },
                 }
             }
         )
         self.rollout(name)
 
-    def _pod(self, arguments: list[str], *, health: bool, release: str = "1") -> dict[str, Any]:
+    def _pod(
+        self, arguments: list[str], *, up: str | None = None, release: str = "1"
+    ) -> dict[str, Any]:
+        """A pod; ``up`` is the page of its startup probe, and none has no probes at all."""
         container: dict[str, Any] = {
             "name": "laneway",
             "image": "laneway:test",
@@ -156,11 +162,11 @@ class Workload:
                 "capabilities": {"drop": ["ALL"]},
             },
         }
-        if health:
+        if up is not None:
             container["env"].append({"name": "LANEWAY_HEALTH", "value": f"0.0.0.0:{_PORT}"})
             container["ports"] = [{"name": "health", "containerPort": _PORT}]
             container |= {
-                "startupProbe": _probe("/readyz", failureThreshold=30),
+                "startupProbe": _probe(up, failureThreshold=30),
                 "readinessProbe": _probe("/readyz"),
                 "livenessProbe": _probe("/livez", periodSeconds=5),
             }
