@@ -101,4 +101,6 @@ def configure_logging(
     root.handlers[:] = [handler]
     root.setLevel(level)
     facts_log.setLevel(logging.DEBUG if form == "json" else level)
+    # A line for each request: the control process asks the broker's management all the time.
+    logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
     return FactLogger()
