@@ -7,8 +7,8 @@
                                    (management interface)
 
 The second is no AMQP: there, 4.3 says how many jobs wait in a queue only to who has a right on it,
-and each is one to do more than look. Nothing is asked of Redis. Whatever fails makes the queues of the virtual host
-unknown, and is tried again.
+and each is one to do more than look. Nothing is asked of Redis. Whatever fails makes the queues of
+the virtual host unknown, and is tried again.
 """
 
 from __future__ import annotations
