@@ -133,7 +133,7 @@ def test_a_known_load_on_workers_of_two_pools_as_two_processes_see_it(
         for _ in range(5):
             answers = [one.scale("low"), other.scale("low")]
             for said in answers:
-                assert said["slots"] == pytest.approx(expected, rel=0.15), said
+                assert said["slots"] == pytest.approx(expected, rel=0.15), json.dumps(said)
                 assert said["workers_reporting"] == 2, said
                 assert said["runtime_seconds"] == pytest.approx(0.2, rel=0.1), said
                 assert said["workers"] == 2, said

@@ -6,9 +6,9 @@
     what waits, was published, is done; who consumes, what pauses ──┴──> the load of each queue
                                    (management interface)
 
-The second is no AMQP: there, 4.3 says how many jobs wait in a queue only to who may configure it,
-and so delete it. Nothing is asked of Redis. Whatever fails makes the queues of the virtual host
-unknown, and is tried again.
+The second is no AMQP: there, 4.3 says how many jobs wait in a queue only to who has a right on it,
+and each is one to do more than look. Nothing is asked of Redis. Whatever fails makes the queues of
+the virtual host unknown, and is tried again.
 """
 
 from __future__ import annotations
