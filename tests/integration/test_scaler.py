@@ -22,7 +22,7 @@ from laneway.control.scaler_watch import ScalerWatch
 from laneway.local import start_rabbitmq
 from laneway.policy import load_policy
 from laneway.queue_control import pause_queue, resume_queue
-from laneway.scaling import Known, Pace, QueueLoad, Report, read_report
+from laneway.scaling import Known, Load, Pace, QueueLoad, Report, read_report, slots_needed
 from laneway.topology import REPORTS_EXCHANGE
 from support.brokers import elsewhere
 from support.proxy import Proxy
@@ -41,8 +41,6 @@ pytestmark = pytest.mark.integration
 
 WINDOW = 12.0
 PATIENCE = 60.0
-#: Of the tests' policy.
-UTILISATION = 0.7
 
 
 class Scaler(ControlProcess):
@@ -129,7 +127,8 @@ def test_a_known_load_on_workers_of_two_pools_as_two_processes_see_it(
         one.becomes("low", within=2 * WINDOW)
         other.becomes("low", within=2 * WINDOW)
         time.sleep(WINDOW)
-        expected = 12 * 0.2 / UTILISATION
+        low = load_policy(POLICY).queue("low")
+        expected = slots_needed(low, Load(arrivals=12, runtime=0.2, busy=0, backlog=0)).slots
         for _ in range(5):
             answers = [one.scale("low"), other.scale("low")]
             for said in answers:
