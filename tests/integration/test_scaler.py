@@ -282,9 +282,11 @@ def test_without_the_management_interface_nothing_is_known(topology: BrokerAddre
             scaler.becomes("low", within=WINDOW)
 
 
+@pytest.mark.broker43
 def test_a_broker_that_dies_is_unknown_and_known_again_within_a_window(
-    run_directory: RunDirectory,
+    run_directory: RunDirectory, broker: TestBroker
 ) -> None:
+    del broker  # only for the mark
     with start_rabbitmq(run_directory, series="4.3") as server:
         address = broker_address(server.url, server.management_url, vhost_prefix="", env={})
         apply_policy(address)
@@ -332,8 +334,12 @@ def test_workers_go_on_where_nobody_can_hear_them(topology: BrokerAddress, tmp_p
             apply_policy(topology)
 
 
-def test_a_pause_ends_while_the_brokers_alarm_is_on(run_directory: RunDirectory) -> None:
+@pytest.mark.broker43
+def test_a_pause_ends_while_the_brokers_alarm_is_on(
+    run_directory: RunDirectory, broker: TestBroker
+) -> None:
     """Reports are publishes, and the broker stops to read what publishes during an alarm."""
+    del broker  # only for the mark
     with start_rabbitmq(run_directory, series="4.3") as server:
         address = broker_address(server.url, server.management_url, vhost_prefix="", env={})
         apply_policy(address)
