@@ -29,9 +29,10 @@ _to: Final = click.option(
 @_to
 @click.pass_context
 def render(context: click.Context, check: bool, root: Path | None) -> ExitCode | None:
-    """Write what other systems need to know of the policy; without a verb, all of a checkout.
+    """Write what other systems need to know of the policy.
 
-    The policy is that of LANEWAY_POLICY, else the one in the installed wheel, else the checkout's.
+    Without a verb all files of a checkout are written. The policy is that of LANEWAY_POLICY, else
+    the one in the installed wheel, else the checkout's.
     """
     if context.invoked_subcommand is None:
         return _render(list(RENDERERS), root, check=check)

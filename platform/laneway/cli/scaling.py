@@ -10,7 +10,7 @@ from laneway.cli.scaling_simulate import simulate
 
 @click.group()
 def scaling() -> None:
-    """Say how many workers a queue needs, or play what a scaling policy would have done."""
+    """Explain how many workers a queue needs; play ways to scale it."""
 
 
 scaling.add_command(explain)

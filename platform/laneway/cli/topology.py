@@ -33,7 +33,7 @@ _recreate = click.option(
 
 @click.group()
 def topology() -> None:
-    """Plan or apply what must exist on the broker, or wait until it does.
+    """Plan, apply or wait for what must exist on the broker.
 
     Plan and apply need the management interface (LANEWAY_MANAGEMENT_URL). Nothing else that
     Laneway does needs its rights.
