@@ -335,7 +335,11 @@ def test_workers_go_on_where_nobody_can_hear_them(topology: BrokerAddress, tmp_p
                 Scaler(topology) as later,
                 WorkerProcess("low", fast(topology)) as another,
             ):
-                assert "laneway topology apply" in "".join(another.lines)
+                # (Told by a thread, which may begin after the worker is ready.)
+                until = time.monotonic() + PATIENCE
+                while "laneway topology apply" not in "".join(another.lines):
+                    assert time.monotonic() < until, "".join(another.lines)
+                    time.sleep(0.1)
                 reason = later.becomes("low", known=False)["reason"]
                 assert "laneway topology apply" in reason or "yet" in reason
             apply_policy(topology)
