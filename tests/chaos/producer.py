@@ -19,6 +19,8 @@ from chaos.ledger import Ledger, What
 from chaos.workload import Kind, calls, shuffled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chaos.workload import Call
 
 #: The variable with the orders.
@@ -42,19 +44,24 @@ def main() -> int:
     app = cast("App", importlib.import_module(orders["app"]))
     ledger = Ledger()
     kinds = [Kind(kind) for kind in orders["kinds"]]
-    began = time.monotonic()
-    published = 0
     if orders["shuffled"] is None:
         made = calls(orders["seed"], orders["producer"], orders["jobs"], kinds)
     else:
         made = shuffled(orders["seed"], orders["producer"], orders["shuffled"], orders["jobs"])
+    publish_paced(app, ledger, made, rate=orders["rate"])
+    return 0
+
+
+def publish_paced(app: App, ledger: Ledger, made: Iterable[Call], *, rate: float) -> None:
+    """Publish so many jobs a second, and write down what became of them."""
+    began = time.monotonic()
+    published = 0
     for call in made:
-        early = began + published / orders["rate"] - time.monotonic()
+        early = began + published / rate - time.monotonic()
         if early > 0:
             time.sleep(early)
         published += len(call.jobs)
         publish(app, ledger, call)
-    return 0
 
 
 def publish(app: App, ledger: Ledger, call: Call) -> None:

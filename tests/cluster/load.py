@@ -7,11 +7,10 @@ import json
 import os
 import random
 import sys
-import time
 from typing import TYPE_CHECKING, Final, cast
 
 from chaos.ledger import QUEUES, Ledger
-from chaos.producer import VARIABLE, publish
+from chaos.producer import VARIABLE, publish_paced
 from chaos.workload import NUMBERS, Call, Job, Kind
 
 if TYPE_CHECKING:
@@ -55,17 +54,10 @@ def main() -> int:
     orders = json.loads(os.environ[VARIABLE])
     app = cast("App", importlib.import_module(orders["app"]))
     ledger = Ledger()
-    began = time.monotonic()
-    published = 0
     made = load(
         orders["number"], orders["queue"], orders["jobs"], tuple(orders["work"]), orders["many"]
     )
-    for call in made:
-        early = began + published / orders["rate"] - time.monotonic()
-        if early > 0:
-            time.sleep(early)
-        published += len(call.jobs)
-        publish(app, ledger, call)
+    publish_paced(app, ledger, made, rate=orders["rate"])
     return 0
 
 

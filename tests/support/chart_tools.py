@@ -16,6 +16,7 @@ from typing import Final
 
 from laneway.errors import LanewayError
 from laneway.local.cache import building, cache_folder
+from laneway.local.environment import make_environment
 from laneway.local.errors import InstallFailed, ServerNotInstalled
 from laneway.local.packages import Report, run_command, silent
 from laneway.local.signals import termination_raises
@@ -70,7 +71,7 @@ def install_chart_tools(report: Report = silent) -> ChartTools:
         if build is not None:
             report(f"installing checkov {CHECKOV} and promtool into {root} (about two minutes)")
             _install_promtool(build)
-            _install_environment(build)
+            make_environment(build, _LOCK, tool="checkov")
             (build / _COMPLETE).write_text(f"{VERSION}\n")
     report(f"the chart's tools are ready in {root}")
     return _tools(root)
@@ -78,22 +79,6 @@ def install_chart_tools(report: Report = silent) -> ChartTools:
 
 def _tools(root: Path) -> ChartTools:
     return ChartTools(python=root / "bin" / "python", promtool=root / "promtool")
-
-
-def _install_environment(build: Path) -> None:
-    try:
-        run_command([sys.executable, "-m", "venv", str(build)])
-    except InstallFailed as failed:
-        raise ServerNotInstalled(
-            f"checkov needs a virtual environment, and `{sys.executable} -m venv` made none "
-            "(on Debian run: sudo apt-get install python3-venv); its last lines:\n"
-            f"{failed.output}"
-        ) from failed
-    pip = [str(build / "bin" / "python"), "-m", "pip", "install", "-q", "--no-input"]
-    run_command(
-        [*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(_LOCK)],
-        environment={"PYTHONNOUSERSITE": "1"},
-    )
 
 
 def _install_promtool(build: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from laneway.local import environment
 from laneway.local.errors import InstallFailed, ServerNotInstalled
 from support import chart_tools
 from support.chart_tools import find_chart_tools, install_chart_tools, tools_root
@@ -40,7 +41,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             program.parent.mkdir(parents=True)
             program.write_text("promtool")
 
-    monkeypatch.setattr(chart_tools, "run_command", run)
+    for module in (chart_tools, environment):
+        monkeypatch.setattr(module, "run_command", run)
     monkeypatch.setattr(shutil, "which", {"apt-get": "/usr/bin/apt-get"}.get)
     return ran
 
@@ -90,9 +92,10 @@ def test_a_failed_install_leaves_nothing(
     root: Path, commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(command: Sequence[str], **_: object) -> None:
-        raise InstallFailed(" ".join(command), "no network")
+        if "pip" in command:
+            raise InstallFailed(" ".join(command), "no network")
 
-    monkeypatch.setattr(chart_tools, "_install_environment", lambda build: fails(["pip"]))
+    monkeypatch.setattr(environment, "run_command", fails)
     with pytest.raises(InstallFailed):
         install_chart_tools()
     assert not root.exists()

@@ -19,6 +19,7 @@ from laneway.control.scaler_watch import seen
 from laneway.errors import LanewayError, UnknownQueue
 from laneway.probes import Probes
 from laneway.scaling import Pace, Seen
+from support.clock import Clock
 from support.expositions import control_that
 
 if TYPE_CHECKING:
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from conftest import MakePolicy
 
 PACE = Pace(window=20, every=1)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

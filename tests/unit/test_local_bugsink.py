@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from laneway.local import bugsink_install
+from laneway.local import bugsink_install, environment
 from laneway.local.__main__ import main
 from laneway.local.bugsink import bugsink_settings
 from laneway.local.bugsink_install import (
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 NAME = "PolyForm-Shield-1.0.0"
+
+
+def replace_run(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
+    """Have every command of an install answered by ``run``."""
+    for module in (bugsink_install, environment):
+        monkeypatch.setattr(module, "run_command", run)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +63,7 @@ def pretend(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..
             (folder / "db.sqlite3").touch()
             (folder / "snappea.sqlite3").touch()
 
-    monkeypatch.setattr(bugsink_install, "run_command", run)
+    replace_run(monkeypatch, run)
     return run
 
 
@@ -108,7 +114,7 @@ def test_a_failed_install_leaves_nothing(
             raise InstallFailed("migrate", "interrupted")
         pretend(command, **options)
 
-    monkeypatch.setattr(bugsink_install, "run_command", fails)
+    replace_run(monkeypatch, fails)
     with pytest.raises(InstallFailed, match="interrupted"):
         install_bugsink(say(True))
     assert find_bugsink() is None
@@ -130,7 +136,7 @@ def test_without_venv_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
     def run(command: Sequence[str], **_: object) -> None:
         raise InstallFailed(" ".join(command), "ensurepip is not available")
 
-    monkeypatch.setattr(bugsink_install, "run_command", run)
+    replace_run(monkeypatch, run)
     with pytest.raises(ServerNotInstalled, match="apt-get install python3-venv"):
         install_bugsink(say(True))
 

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from laneway.scaling import Pace, Report
+from laneway.scaling import Pace
 from laneway.scaling.fleet import Fleet
+from support.load_reports import report
 
 PACE = Pace(window=60, every=5)
-
-
-def report(worker: str = "a", **parts: Any) -> Report:
-    return Report(
-        **{
-            "queue": "high",
-            "worker": worker,
-            "run": "1",
-            "up": 0.0,
-            "every": 5.0,
-            "concurrency": 4,
-            "consumers": 1,
-            "busy": 0,
-            "running_for": 0.0,
-            "ended": 0,
-            "runtime": 0.0,
-            "started": 0,
-            "wait": 0.0,
-            "waits": (),
-            "leaving": False,
-            **parts,
-        }
-    )
 
 
 def test_nobody_knows_a_runtime_before_a_job_runs() -> None:

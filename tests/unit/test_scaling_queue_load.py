@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.policy.queues import Queue
-from laneway.scaling import Known, Pace, QueueLoad, Report, Seen, Unknown
+from laneway.scaling import Known, Pace, QueueLoad, Seen, Unknown
 from laneway.scaling.words import explained
+from support.load_reports import report as make_report
 
 PACE = Pace(window=20, every=1)
 QUEUE = Queue.model_validate(
@@ -24,27 +26,8 @@ QUEUE = Queue.model_validate(
 )
 
 
-def report(worker: str = "a", **parts: Any) -> Report:
-    return Report(
-        **{
-            "queue": "high",
-            "worker": worker,
-            "run": "1",
-            "up": 0.0,
-            "every": 1.0,
-            "concurrency": 4,
-            "consumers": 1,
-            "busy": 0,
-            "running_for": 0.0,
-            "ended": 0,
-            "runtime": 0.0,
-            "started": 0,
-            "wait": 0.0,
-            "waits": (),
-            "leaving": False,
-            **parts,
-        }
-    )
+#: One a second.
+report = partial(make_report, every=1.0)
 
 
 def seen(**parts: Any) -> Seen:

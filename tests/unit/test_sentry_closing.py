@@ -12,20 +12,13 @@ import pytest
 
 from laneway.sentry.closing import Closer
 from laneway.sentry.storm import BURST, QUIET, Held, Storm
+from support.clock import Clock
 from support.forked import true_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TICK = 0.01
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

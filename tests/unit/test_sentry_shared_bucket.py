@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from laneway.sentry.shared_bucket import DEADLINE, PAUSE, RedisTokens, SharedBucket
+from support.clock import Clock
 from support.forked import true_in_child
 
 if TYPE_CHECKING:
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a call may take on a busy machine when it does not wait.
 NOISE = 0.5
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Tokens:

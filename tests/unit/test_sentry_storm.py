@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laneway.sentry.storm import BURST, INTERVAL, OTHERS, QUIET, Held, Storm
+from support.clock import Clock
 from support.forked import true_in_child
 
 if TYPE_CHECKING:
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 EPOCH = 1_700_000_000.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
+class WallClock(Clock):
     def wall(self) -> float:
         return EPOCH + self.now
 
@@ -49,11 +44,11 @@ class Shared:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> WallClock:
+    return WallClock()
 
 
-def make(clock: Clock, shared: Shared | None = None, *, causes: int = 1000) -> Storm:
+def make(clock: WallClock, shared: Shared | None = None, *, causes: int = 1000) -> Storm:
     return Storm(shared, causes=causes, clock=clock, wall=clock.wall)
 
 
@@ -61,11 +56,11 @@ def fail(storm: Storm, cause: str, times: int) -> list[int | None]:
     return [storm.admit(cause) for _ in range(times)]
 
 
-def test_a_burst_becomes_events_and_the_rest_is_held_back(clock: Clock) -> None:
+def test_a_burst_becomes_events_and_the_rest_is_held_back(clock: WallClock) -> None:
     assert fail(make(clock), "a", BURST + 2) == [0] * BURST + [None, None]
 
 
-def test_one_more_a_minute_and_it_carries_what_was_held_back(clock: Clock) -> None:
+def test_one_more_a_minute_and_it_carries_what_was_held_back(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST + 5)
     clock.now += INTERVAL
@@ -76,27 +71,27 @@ def test_one_more_a_minute_and_it_carries_what_was_held_back(clock: Clock) -> No
     assert storm.admit("a") == 3
 
 
-def test_no_more_than_a_burst_is_saved_up(clock: Clock) -> None:
+def test_no_more_than_a_burst_is_saved_up(clock: WallClock) -> None:
     storm = make(clock)
     storm.admit("a")
     clock.now += 100 * INTERVAL
     assert fail(storm, "a", BURST + 1) == [0] * BURST + [None]
 
 
-def test_a_clock_that_goes_back_gives_no_tokens(clock: Clock) -> None:
+def test_a_clock_that_goes_back_gives_no_tokens(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST)
     clock.now -= 10 * INTERVAL
     assert storm.admit("a") is None
 
 
-def test_a_storm_holds_no_other_cause_back(clock: Clock) -> None:
+def test_a_storm_holds_no_other_cause_back(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", 10_000)
     assert storm.admit("b") == 0
 
 
-def test_what_is_quiet_for_a_minute_is_handed_out_once(clock: Clock) -> None:
+def test_what_is_quiet_for_a_minute_is_handed_out_once(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST)
     clock.now = 1.0
@@ -109,7 +104,7 @@ def test_what_is_quiet_for_a_minute_is_handed_out_once(clock: Clock) -> None:
     assert storm.quiet(2.0 + QUIET) == []
 
 
-def test_what_is_held_back_later_has_times_of_its_own(clock: Clock) -> None:
+def test_what_is_held_back_later_has_times_of_its_own(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST + 1)
     clock.now = QUIET
@@ -119,7 +114,7 @@ def test_what_is_held_back_later_has_times_of_its_own(clock: Clock) -> None:
     assert storm.drain() == [Held("a", 1, EPOCH + 70, EPOCH + 70)]
 
 
-def test_a_failure_that_goes_on_is_not_quiet(clock: Clock) -> None:
+def test_a_failure_that_goes_on_is_not_quiet(clock: WallClock) -> None:
     storm = make(clock)
     for _ in range(200):
         storm.admit("a")
@@ -127,7 +122,7 @@ def test_a_failure_that_goes_on_is_not_quiet(clock: Clock) -> None:
         assert storm.quiet(clock.now) == []
 
 
-def test_at_the_end_everything_is_handed_out(clock: Clock) -> None:
+def test_at_the_end_everything_is_handed_out(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST + 1)
     fail(storm, "b", BURST)
@@ -136,7 +131,7 @@ def test_at_the_end_everything_is_handed_out(clock: Clock) -> None:
     assert storm.drain() == []
 
 
-def test_what_the_shared_bucket_refuses_is_held_back(clock: Clock) -> None:
+def test_what_the_shared_bucket_refuses_is_held_back(clock: WallClock) -> None:
     answers = iter([True, False, False, True])
     shared = Shared(lambda _: next(answers))
     storm = make(clock, shared)
@@ -145,7 +140,7 @@ def test_what_the_shared_bucket_refuses_is_held_back(clock: Clock) -> None:
     assert storm.admit("a") == 3
 
 
-def test_the_shared_bucket_is_not_asked_without_a_token_here(clock: Clock) -> None:
+def test_the_shared_bucket_is_not_asked_without_a_token_here(clock: WallClock) -> None:
     shared = Shared(lambda _: False)
     storm = make(clock, shared)
     fail(storm, "a", 1000)
@@ -155,7 +150,7 @@ def test_the_shared_bucket_is_not_asked_without_a_token_here(clock: Clock) -> No
     assert shared.asked == ["a"] * (BURST + 1)
 
 
-def test_while_the_shared_bucket_is_asked_nobody_waits(clock: Clock) -> None:
+def test_while_the_shared_bucket_is_asked_nobody_waits(clock: WallClock) -> None:
     others: list[int | None] = []
 
     def ask(cause: str) -> bool:
@@ -170,7 +165,7 @@ def test_while_the_shared_bucket_is_asked_nobody_waits(clock: Clock) -> None:
     assert others == [0]
 
 
-def test_whoever_wants_to_is_told_when_a_cause_begins_to_hold(clock: Clock) -> None:
+def test_whoever_wants_to_is_told_when_a_cause_begins_to_hold(clock: WallClock) -> None:
     storm = make(clock)
     told: list[float] = []
     storm.when_held(lambda: told.append(clock.now))
@@ -184,7 +179,7 @@ def test_whoever_wants_to_is_told_when_a_cause_begins_to_hold(clock: Clock) -> N
     assert told == [0.0, 5.0]
 
 
-def test_more_causes_than_there_is_room_for_share_one_bucket(clock: Clock) -> None:
+def test_more_causes_than_there_is_room_for_share_one_bucket(clock: WallClock) -> None:
     shared = Shared()
     storm = make(clock, shared, causes=2)
     storm.admit("a")
@@ -198,7 +193,7 @@ def test_more_causes_than_there_is_room_for_share_one_bucket(clock: Clock) -> No
     assert storm.drain() == [Held(OTHERS, 4, EPOCH, EPOCH)]
 
 
-def test_a_cause_is_forgotten_when_it_has_all_its_tokens_again(clock: Clock) -> None:
+def test_a_cause_is_forgotten_when_it_has_all_its_tokens_again(clock: WallClock) -> None:
     storm = make(clock, causes=2)
     fail(storm, "a", BURST)
     fail(storm, "b", BURST)
@@ -213,7 +208,7 @@ def test_a_cause_is_forgotten_when_it_has_all_its_tokens_again(clock: Clock) -> 
     assert storm.admit("a") is None
 
 
-def test_the_cause_that_was_quiet_for_longest_is_forgotten(clock: Clock) -> None:
+def test_the_cause_that_was_quiet_for_longest_is_forgotten(clock: WallClock) -> None:
     shared = Shared()
     storm = make(clock, shared, causes=2)
     storm.admit("a")
@@ -225,7 +220,7 @@ def test_the_cause_that_was_quiet_for_longest_is_forgotten(clock: Clock) -> None
     assert shared.asked == ["a", "b", "a", "c"]
 
 
-def test_a_cause_is_not_forgotten_before_its_count_is_handed_out(clock: Clock) -> None:
+def test_a_cause_is_not_forgotten_before_its_count_is_handed_out(clock: WallClock) -> None:
     storm = make(clock, causes=1)
     fail(storm, "a", BURST + 7)
     clock.now = 10 * INTERVAL
@@ -240,7 +235,7 @@ def test_a_cause_is_not_forgotten_before_its_count_is_handed_out(clock: Clock) -
 
 
 def test_a_cause_that_is_forgotten_while_redis_is_asked_is_counted_all_the_same(
-    clock: Clock,
+    clock: WallClock,
 ) -> None:
     def ask(cause: str) -> bool:
         if cause == "a":
@@ -269,7 +264,7 @@ STEPS: SearchStrategy[list[tuple[object, ...]]] = st.lists(
 def test_nothing_is_lost_whatever_comes_in_which_order(
     steps: list[tuple[object, ...]], answers: list[bool], causes: int
 ) -> None:
-    clock = Clock()
+    clock = WallClock()
     script = iter(answers)
     storm = make(clock, Shared(lambda _: next(script, True)), causes=causes)
     failed: Counter[str] = Counter()
@@ -330,7 +325,7 @@ def _threads_take_turns_at_any_opcode() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_threads_take_turns_at_any_opcode")
 def test_threads_lose_nothing() -> None:
-    turns, clock = 40, Clock()
+    turns, clock = 40, WallClock()
     storm = Storm(Shared(lambda _: clock.now % 3 > 1), causes=2, clock=clock, wall=clock.wall)
     sums: list[int] = []
 
@@ -353,7 +348,7 @@ def test_threads_lose_nothing() -> None:
     assert sum(sums) + sum(held.count for held in storm.drain()) == len(threads) * turns
 
 
-def test_a_child_holds_nothing_back_of_its_parent(clock: Clock) -> None:
+def test_a_child_holds_nothing_back_of_its_parent(clock: WallClock) -> None:
     storm = make(clock)
     fail(storm, "a", BURST + 5)
 

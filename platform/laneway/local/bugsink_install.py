@@ -7,14 +7,14 @@ holds an empty database, because making one takes a quarter of a minute; a run c
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from laneway.local.cache import building, cache_folder
-from laneway.local.errors import InstallFailed, LicenceNotAccepted, ServerNotInstalled
+from laneway.local.environment import make_environment
+from laneway.local.errors import InstallFailed, LicenceNotAccepted
 from laneway.local.licence import ACCEPT_VARIABLE, Accepts, Licence, accepted_in_advance
 from laneway.local.packages import Report, run_command, silent
 from laneway.local.signals import termination_raises
@@ -100,7 +100,7 @@ def install_bugsink(
     with termination_raises(), building(root, lambda: find_bugsink() is not None) as build:
         if build is not None:
             report(f"installing {licence.software} into {root} (about a minute)")
-            _install(build)
+            make_environment(build, _LOCK, tool="Bugsink")
             _check_licence(build, licence)
             report("making its empty database")
             _make_template(_programs(build))
@@ -112,22 +112,6 @@ def install_bugsink(
 
 def _programs(root: Path) -> BugsinkPrograms:
     return BugsinkPrograms(python=root / "bin" / "python", template=root / "template")
-
-
-def _install(build: Path) -> None:
-    try:
-        run_command([sys.executable, "-m", "venv", str(build)])
-    except InstallFailed as failed:
-        raise ServerNotInstalled(
-            f"Bugsink needs a virtual environment, and `{sys.executable} -m venv` made none "
-            "(on Debian run: sudo apt-get install python3-venv); its last lines:\n"
-            f"{failed.output}"
-        ) from failed
-    pip = [str(build / "bin" / "python"), "-m", "pip", "install", "-q", "--no-input"]
-    run_command(
-        [*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(_LOCK)],
-        environment={"PYTHONNOUSERSITE": "1"},
-    )
 
 
 def _check_licence(build: Path, licence: Licence) -> None:

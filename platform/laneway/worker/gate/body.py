@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.utils import json as kombu_json
 
 from laneway.worker.gate.compressed import CompressionRefused, decompress
+from laneway.worker.gate.json_types import LIST, MAPPING, TEXT
 from laneway.worker.gate.limits import is_deep
 from laneway.worker.gate.verdict import Refused, shown
 
@@ -23,10 +24,6 @@ _ENCODINGS: Final = frozenset({"utf-8", "UTF-8", "utf8", None, ""})
 _TYPED: Final = b'"__type__"'
 _EMBEDDED: Final = ("callbacks", "errbacks", "chain", "chord")
 _NOTHING_EMBEDDED: Final = dict.fromkeys(_EMBEDDED)
-_NONE: Final[type] = type(None)
-_TEXT: Final[frozenset[type]] = frozenset({str, _NONE})
-_MAPPING: Final[frozenset[type]] = frozenset({dict, _NONE})
-_LIST: Final[frozenset[type]] = frozenset({list, _NONE})
 
 
 def check_content(properties: Mapping[str, Any]) -> None:
@@ -89,8 +86,8 @@ def _is_signature(job: Any) -> bool:
     return (
         type(job) is dict
         and type(job.get("task")) is str
-        and type(job.get("args")) in _LIST
-        and type(job.get("kwargs")) in _MAPPING
-        and type(job.get("options")) in _MAPPING
-        and type(job.get("subtask_type")) in _TEXT
+        and type(job.get("args")) in LIST
+        and type(job.get("kwargs")) in MAPPING
+        and type(job.get("options")) in MAPPING
+        and type(job.get("subtask_type")) in TEXT
     )

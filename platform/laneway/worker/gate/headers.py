@@ -10,6 +10,7 @@ from celery.utils.time import maybe_iso8601
 
 from laneway.calls.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.deadletter.letter import REPLAYS_HEADER
+from laneway.worker.gate.json_types import CONTAINERS, LIST, MAPPING, NONE, NUMBER, TEXT, WHOLE
 from laneway.worker.gate.limits import is_deep
 from laneway.worker.gate.verdict import Refused, shown
 
@@ -26,41 +27,35 @@ _MOST_RETRIES: Final = 2**31
 _LONGEST_LIMIT: Final = 10 * 365 * 86_400
 _NO_LIMITS: Final[tuple[list[None] | None, ...]] = (None, [None, None], [])
 
-_NONE: Final[type] = type(None)
-_TEXT: Final[frozenset[type]] = frozenset({str, _NONE})
-_WHOLE: Final[frozenset[type]] = frozenset({int, _NONE})
-_NUMBER: Final[frozenset[type]] = frozenset({int, float, _NONE})
-_MAPPING: Final[frozenset[type]] = frozenset({dict, _NONE})
-_LIST: Final[frozenset[type]] = frozenset({list, _NONE})
 
 #: The types that the headers of a job may have.
 _TYPES: Final[Mapping[str, frozenset[type]]] = {
-    "lang": _TEXT,
+    "lang": TEXT,
     "task": frozenset({str}),
     "id": frozenset({str}),
-    "shadow": _TEXT,
-    "eta": _TEXT,
-    "expires": _TEXT,
-    "group": _TEXT,
-    "group_index": _WHOLE,
-    "retries": _WHOLE,
-    "timelimit": _LIST,
-    "root_id": _TEXT,
-    "parent_id": _TEXT,
-    "argsrepr": _TEXT,
-    "kwargsrepr": _TEXT,
-    "origin": _TEXT,
-    "ignore_result": frozenset({bool, int, _NONE}),
-    "replaced_task_nesting": _WHOLE,
-    "stamped_headers": _LIST,
-    "stamps": _MAPPING,
-    "headers": _MAPPING,
-    "compression": _TEXT,
-    QUEUE_HEADER: _TEXT,
-    READY_AT_HEADER: _NUMBER,
-    FAILED_AT_HEADER: _NUMBER,
-    REPLAYS_HEADER: _WHOLE,
-    UNKNOWN_HEADER: _WHOLE,
+    "shadow": TEXT,
+    "eta": TEXT,
+    "expires": TEXT,
+    "group": TEXT,
+    "group_index": WHOLE,
+    "retries": WHOLE,
+    "timelimit": LIST,
+    "root_id": TEXT,
+    "parent_id": TEXT,
+    "argsrepr": TEXT,
+    "kwargsrepr": TEXT,
+    "origin": TEXT,
+    "ignore_result": frozenset({bool, int, NONE}),
+    "replaced_task_nesting": WHOLE,
+    "stamped_headers": LIST,
+    "stamps": MAPPING,
+    "headers": MAPPING,
+    "compression": TEXT,
+    QUEUE_HEADER: TEXT,
+    READY_AT_HEADER: NUMBER,
+    FAILED_AT_HEADER: NUMBER,
+    REPLAYS_HEADER: WHOLE,
+    UNKNOWN_HEADER: WHOLE,
 }
 # A header becomes an attribute of ``task.request``: these would take the place of what is there.
 _TAKEN: Final = frozenset(dir(Context)) - _TYPES.keys()
@@ -70,7 +65,6 @@ _OPTIONS: Final = frozenset(
     | {"serializer", "compression", "countdown", "group_id", "link", "link_error"}
     | {"time_limit", "soft_time_limit"}
 )
-_CONTAINERS: Final = frozenset({dict, list})
 
 #: Shapes (names, and types of values) that have passed: nearly all jobs have one of a few. And
 #: whether what is rare in jobs is absent from them.
@@ -107,7 +101,7 @@ def _check_types(headers: dict[Any, Any], limits: Limits, shape: tuple[Any, ...]
     for name, value in headers.items():
         allowed = _TYPES.get(name)
         if allowed is None:
-            has_containers |= type(value) in _CONTAINERS
+            has_containers |= type(value) in CONTAINERS
             _check_foreign(name, value, limits)
         elif type(value) not in allowed:
             raise _header(name, value, _expected(allowed))
@@ -151,13 +145,13 @@ def _check_foreign(name: object, value: object, limits: Limits) -> None:
         raise Refused("HeaderRefused", f"expected text as the name of a header: {shown(name)}")
     if name in _TAKEN:
         raise Refused("HeaderRefused", f"expected no header {name!r}: it is not for the wire")
-    if type(value) in _CONTAINERS and is_deep(value, limits.depth):
+    if type(value) in CONTAINERS and is_deep(value, limits.depth):
         raise _header(name, None, f"at most {limits.depth} levels")
 
 
 def _check_limits(limit: list[Any]) -> None:
     fits = len(limit) == 2 and all(
-        one is None or (type(one) in _NUMBER and 0 <= one <= _LONGEST_LIMIT) for one in limit
+        one is None or (type(one) in NUMBER and 0 <= one <= _LONGEST_LIMIT) for one in limit
     )
     if not fits:
         raise _header("timelimit", limit, "two numbers of seconds or nulls")
@@ -197,5 +191,5 @@ def _header(name: str, value: object, expected: str) -> Refused:
 
 def _expected(allowed: frozenset[type]) -> str:
     words = {str: "text", int: "a whole number", float: "a number", dict: "a mapping"}
-    words |= {list: "a list", bool: "true or false", _NONE: "null"}
+    words |= {list: "a list", bool: "true or false", NONE: "null"}
     return " or ".join(words[one] for one in words if one in allowed)

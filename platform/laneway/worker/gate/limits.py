@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from laneway.worker.gate.json_types import CONTAINERS
 
 if TYPE_CHECKING:
     from laneway.app import Laneway
-
-_CONTAINERS: Final = frozenset({dict, list})
 
 
 class Limits(NamedTuple):
@@ -37,7 +37,7 @@ def is_deep(value: Any, most: int) -> bool:
         inner: list[Any] = []
         for one in level:
             items = one.values() if type(one) is dict else one
-            inner += [item for item in items if type(item) in _CONTAINERS]
+            inner += [item for item in items if type(item) in CONTAINERS]
         if not inner:
             return False
         level = inner
