@@ -64,20 +64,23 @@ def start(
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
-            teller.at_start = keep_quiet
+            teller.at_start = lambda _task, _request: keep_quiet()
         return
     reporter.install()
     raised = _Raised(app, queue, worker, reporter, teller.began, direct=direct)
     # Only now: it needs the SDK.
     from laneway.sentry.scopes import JobScopes  # noqa: PLC0415 (see above)
 
-    scopes = JobScopes()
+    scopes, spans = JobScopes(), attach(app, queue, config, reporter)
 
-    def begin() -> None:
+    def begin(task: Any, request: Any) -> None:
         scopes.begin()
-        reporter.install()
+        if spec.secure:
+            reporter.install()
+        elif spans is not None:
+            spans.started(task.name, vars(request))
 
-    teller.at_start = begin if spec.secure else scopes.begin
+    teller.at_start = begin
     receivers: dict[Any, Callable[..., None]] = {
         signals.task_failure: raised,
         signals.task_internal_error: raised.internally,
@@ -86,7 +89,6 @@ def start(
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, weak=False, dispatch_uid=_UID)
-    attach(app, queue, config, reporter)
 
 
 def _disconnect() -> None:
