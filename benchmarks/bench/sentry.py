@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Final
 
 from bench.about import about_this
 from bench.account import account
+from bench.apps import DECLINING
 from bench.ledger import ledger_folder
 from bench.machine import cpu_seconds, pss
 from bench.plan import size
 from bench.progress import Progress
 from bench.sentry_result import Drain, Pair, SentryCost
 from bench.setup import Setup, set_up_image
-from bench.sink import Sink
+from bench.sink import Sink, Trouble
 from bench.stage import SystemFailed
 from bench.summary import steady_rate
 from bench.systems import one_laneway
 from laneway.local import RunDirectory, start_rabbitmq
+from laneway.sentry.config import DSN as SENTRY_DSN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,13 @@ _LAST: Final = 10.0
 
 
 def run(
-    *, system: str, pairs: int = PAIRS, seconds: float = SECONDS, folder: Path, console: Console
+    *,
+    system: str,
+    pairs: int = PAIRS,
+    seconds: float = SECONDS,
+    trouble: Trouble | None = None,
+    folder: Path,
+    console: Console,
 ) -> int:
     """``laneway bench --sentry``: set up, measure, write ``sentry.json``.
 
@@ -50,6 +58,8 @@ def run(
         system: one of Laneway's in :mod:`bench.systems`, by its key.
         pairs: how often each is measured.
         seconds: how long a drain should take.
+        trouble: what is the matter with the server that it sends to; then every hundredth job
+            fails, in all drains, so that there is something to send.
         folder: where the result goes.
         console: where progress is shown.
 
@@ -62,27 +72,30 @@ def run(
         Absent: what the image holds could not be installed.
     """
     laneway = one_laneway(system, option="--sentry")
+    if trouble is not None:
+        laneway = replace(laneway, environment={**laneway.environment, DECLINING: "1"})
     say = Progress(console).say
     python = set_up_image(say)
     with ExitStack() as stack:
         home = stack.enter_context(RunDirectory.create(report=say))
         ledgers = Path(stack.enter_context(ledger_folder(home.path)))
         broker = stack.enter_context(start_rabbitmq(home, series="4.3", report=say))
-        sink = stack.enter_context(Sink())
+        sink = stack.enter_context(Sink(trouble))
         about = about_this(home.path) | {"rabbitmq": broker.version}
         setup = Setup(home, broker, ledgers, python=python)
         other = replace(
             laneway,
             key=f"{laneway.key}-sentry",
             title=f"{laneway.title}, Sentry",
-            environment={**laneway.environment, "LANEWAY_SENTRY_DSN": sink.dsn},
+            environment={**laneway.environment, SENTRY_DSN: sink.dsn},
         )
         stages = (setup.stage(laneway), setup.stage(other))
-        found = SentryCost(about=about, system=laneway.key)
+        found = SentryCost(about=about, system=laneway.key, trouble=trouble)
         measure(stages, sink, found, pairs=pairs, seconds=seconds, say=say)
     folder.mkdir(parents=True, exist_ok=True)
-    found.write(folder / "sentry.json")
-    say(f"written: {folder}/sentry.json")
+    file = folder / ("sentry.json" if trouble is None else f"sentry-{trouble}.json")
+    found.write(file)
+    say(f"written: {file}")
     for line in found.summary:
         print(line)
     return 1 if found.faults else 0

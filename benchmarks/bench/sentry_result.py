@@ -56,6 +56,8 @@ class SentryCost:
     #: What ran: the machine, versions, the command.
     about: dict[str, Any]
     system: str
+    #: What was the matter with the server (:data:`bench.sink.Trouble`); every hundredth job failed.
+    trouble: str | None = None
     pairs: list[Pair] = field(default_factory=list)
 
     def ratios(self, name: str) -> list[float]:
@@ -81,6 +83,8 @@ class SentryCost:
     def summary(self) -> list[str]:
         """It in a few lines, for people."""
         lines = [f"Sentry on and off in turns, {self.system}: {len(self.pairs)} pairs of drains."]
+        if self.trouble is not None:
+            lines.append(f"The server: {self.trouble}. Every hundredth job fails, in all drains.")
         for name, title, unit, digits in _TOLD:
             values = self.ratios(name)
             if not values:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from bench.account import Account
 from bench.sentry_result import Drain, Pair, SentryCost
-from bench.sink import Sink
+from bench.sink import Sink, Trouble
 from bench.systems import one_laneway
 
 if TYPE_CHECKING:
@@ -79,12 +82,16 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert SentryCost.load(tmp_path / "sentry.json") == found
 
 
+def post_to(sink: Sink, *, timeout: float = 10) -> None:
+    host = sink.dsn.partition("@")[2].partition("/")[0]
+    post = Request(f"http://{host}/api/1/envelope/", data=b"{}\n", method="POST")
+    with urlopen(post, timeout=timeout) as answer:
+        assert answer.status == 200
+
+
 def test_the_sink_takes_what_a_client_sends() -> None:
     with Sink() as sink:
-        host = sink.dsn.partition("@")[2].partition("/")[0]
-        post = Request(f"http://{host}/api/1/envelope/", data=b"{}\n", method="POST")
-        with urlopen(post, timeout=10) as answer:
-            assert answer.status == 200
+        post_to(sink)
         assert sink.envelopes == 1
 
 
@@ -94,3 +101,27 @@ def test_only_one_laneway_can_be_asked_for() -> None:
         one_laneway("laneway", option="--sentry")
     with pytest.raises(ValueError, match="--sentry"):
         one_laneway("dramatiq", option="--sentry")
+
+
+@pytest.mark.parametrize(("trouble", "status"), [("429", 429), ("500", 500)])
+def test_a_sink_in_trouble_refuses_and_counts(trouble: Trouble, status: int) -> None:
+    with Sink(trouble) as sink, pytest.raises(HTTPError) as refused:
+        post_to(sink)
+    assert refused.value.code == status
+    refused.value.close()
+    assert sink.envelopes == 1
+
+
+def test_a_sink_that_hangs_up_counts() -> None:
+    with Sink("hangs-up") as sink, pytest.raises(RemoteDisconnected):
+        post_to(sink)
+    assert sink.envelopes == 1
+
+
+def test_a_slow_sink_does_not_keep_its_owner() -> None:
+    with Sink("slow") as sink:
+        with pytest.raises(TimeoutError):
+            post_to(sink, timeout=0.2)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    assert sink.envelopes == 1
