@@ -1,4 +1,4 @@
-"""What Sentry costs, as pairs of runs with it and without brought it: ratios with their ranges."""
+"""What Sentry costs, as pairs of workers with it and without say: ratios with their ranges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOLD: Final = (
 class Drain:
     """One drain of a filled queue of no-ops."""
 
-    #: Starts a second between the first and the last tenth.
+    #: Starts a second while both of the pair were busy.
     rate: float
     #: Microseconds of processor time that all processes of the worker took for a job.
     cpu: float
@@ -39,7 +39,7 @@ class Drain:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two drains, one after the other."""
+    """Two drains at the same time."""
 
     off: Drain
     on: Drain
@@ -82,7 +82,9 @@ class SentryCost:
     @property
     def summary(self) -> list[str]:
         """It in a few lines, for people."""
-        lines = [f"Sentry on and off in turns, {self.system}: {len(self.pairs)} pairs of drains."]
+        lines = [
+            f"Sentry on and off side by side, {self.system}: {len(self.pairs)} pairs of drains."
+        ]
         if self.trouble is not None:
             lines.append(f"The server: {self.trouble}. Every hundredth job fails, in all drains.")
         for name, title, unit, digits in _TOLD:

@@ -25,6 +25,7 @@ class Sink:
     def __init__(self, trouble: Trouble | None = None) -> None:
         #: Envelopes that came so far.
         self.envelopes = 0
+        self._seen = 0
         guard, ended = threading.Lock(), threading.Event()
         self._ended = ended
         status = int(trouble) if trouble in {"429", "500"} else 200
@@ -63,6 +64,11 @@ class Sink:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def taken(self) -> int:
+        """Envelopes that came since the last look."""
+        before, self._seen = self._seen, self.envelopes
+        return self._seen - before
 
     @property
     def dsn(self) -> str:

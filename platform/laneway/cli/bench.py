@@ -44,7 +44,7 @@ _BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
 @click.option(
     "--sentry",
     is_flag=True,
-    help="Instead: what Sentry costs: no-ops of one Laneway with it and without, in turns.",
+    help="Instead: what Sentry costs: no-ops of one Laneway with it beside one without.",
 )
 @click.option(
     "--server",
