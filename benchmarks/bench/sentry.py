@@ -158,8 +158,8 @@ class _Side:
         self._worker = self._running.enter_context(self._stage.worker("default"))
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._running.__exit__(*error)
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
 
     def wait(self, part: float = 1.0) -> None:
         """Wait until such a part of the jobs started."""

@@ -232,7 +232,7 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
         spans = JobSpans(app, "low", rate)
 
         def started(task: Any, **_: Any) -> None:
-            spans.started(task.name, vars(task.request))
+            spans.started(task, vars(task.request))
 
         signals.task_prerun.connect(started, weak=False, dispatch_uid="test")
         task = app.task(name="c.job", shared=False, bind=True, max_retries=3)(code)

@@ -150,11 +150,11 @@ class JobSpans:
         self._lock = threading.Lock()
         self._said = False
 
-    def started(self, task: str, request: Mapping[str, Any]) -> None:
+    def started(self, task: Any, request: Mapping[str, Any]) -> None:
         """A job's code begins, in this thread.
 
         Args:
-            task: its name.
+            task: its task.
             request: what Celery knows of the job, its message's headers among it.
         """
         given = request.get(SENTRY_TRACE)
@@ -171,7 +171,7 @@ class JobSpans:
         if key is not None and (not self._limit or zlib.crc32(key.encode()) >= self._limit):
             return
         try:
-            running = self._begin(task, request, trace)
+            running = self._begin(task.name, request, trace)
         except Exception:  # a job must not fail for its trace
             running = None
             if not self._said:

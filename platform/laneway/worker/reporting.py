@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.sentry.reporter import Reporter
+    from laneway.sentry.scopes import JobScopes
+    from laneway.sentry.spans import JobSpans
     from laneway.worker.telling import Teller
 
 _UID: Final = "laneway.reporting"
@@ -71,16 +73,8 @@ def start(
     # Only now: it needs the SDK.
     from laneway.sentry.scopes import JobScopes  # noqa: PLC0415 (see above)
 
-    scopes, spans = JobScopes(), attach(app, queue, config, reporter)
-
-    def begin(task: Any, request: Any) -> None:
-        scopes.begin()
-        if spec.secure:
-            reporter.install()
-        elif spans is not None:
-            spans.started(task.name, vars(request))
-
-    teller.at_start = begin
+    spans = attach(app, queue, config, reporter)
+    teller.at_start = _at_start(JobScopes(), spans, reporter if spec.secure else None)
     receivers: dict[Any, Callable[..., None]] = {
         signals.task_failure: raised,
         signals.task_internal_error: raised.internally,
@@ -89,6 +83,37 @@ def start(
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, weak=False, dispatch_uid=_UID)
+
+
+def _at_start(
+    scopes: JobScopes, spans: JobSpans | None, only: Reporter | None
+) -> Callable[[Any, Any], None]:
+    """What is done when a job begins; decided here, because every job pays for it.
+
+    Args:
+        scopes: of the SDK.
+        spans: told of the job; None if none is traced.
+        only: of a secure queue, beside which no other client may report.
+    """
+
+    def plain(_task: Any, _request: Any) -> None:
+        scopes.begin()
+
+    if only is not None:
+
+        def alone(_task: Any, _request: Any) -> None:
+            scopes.begin()
+            only.install()
+
+        return alone
+    if spans is not None:
+
+        def traced(task: Any, request: Any) -> None:
+            scopes.begin()
+            spans.started(task, vars(request))
+
+        return traced
+    return plain
 
 
 def _disconnect() -> None:
