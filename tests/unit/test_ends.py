@@ -13,6 +13,7 @@ from celery.exceptions import Reject
 from celery.worker import state
 
 from laneway.worker.direct.process import JobProcess
+from laneway.worker.direct.revoked import Revoked
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.direct.slots import Slots
 from laneway.worker.gate import HandBack, Quarantine
@@ -216,6 +217,7 @@ def make_process(app: Laneway) -> tuple[JobProcess, Slot]:
         slot,
         None,  # type: ignore[arg-type]
         totals=totals,
+        revoked=Revoked(),
         worker_pid=1,
         max_jobs=None,
         max_memory=None,

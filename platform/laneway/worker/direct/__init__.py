@@ -11,7 +11,7 @@ connection of its own, runs jobs in its main thread with Celery's own tracer, an
            └─ processes    each: consume → gate → tracer → acknowledge
 
 Parent and processes share one record for each process (:mod:`.slots`): what runs there since when,
-what is finished, what is held. From it the parent enforces time limits, and settles what a process
+what is finished, what is held; and what was revoked (:mod:`.revoked`). From the record the parent enforces time limits, and settles what a process
 leaves behind when it is killed or dies: it holds a duplicate of the process's connection, so that a
 job is given back, dead-lettered or acknowledged by itself and its neighbours are not charged
 (:mod:`.estate`).

@@ -69,10 +69,11 @@ def revoke(
     del signal
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     worker_state.revoked.update(ids)
-    watch = state.consumer.pool.watch
+    pool = state.consumer.pool
+    pool.revoked.add(ids)
+    watch = pool.watch
     if watch is None:
         return _ok("the worker is leaving")
-    watch.revoke(ids)
     ended = [one for one in ids if terminate and watch.end_job(one)]
     return _ok(f"terminate: {', '.join(ended)}" if ended else f"tasks {', '.join(ids)} flagged")
 

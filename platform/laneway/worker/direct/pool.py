@@ -18,6 +18,7 @@ from laneway.worker.direct import commands, slots
 from laneway.worker.direct.message import request_of
 from laneway.worker.direct.nursery import Nursery
 from laneway.worker.direct.process import JobProcess
+from laneway.worker.direct.revoked import Revoked
 from laneway.worker.direct.slots import Slots
 from laneway.worker.direct.totals import Totals
 from laneway.worker.direct.watch import Watch
@@ -62,6 +63,8 @@ class DirectPool(BasePool):
         self.slots = Slots(self.limit + _SPARE)
         #: What has begun, by task; the tasks that are known before anything forks.
         self.totals = Totals(len(self.slots), app.tasks)
+        #: The jobs that no process is to begin.
+        self.revoked = Revoked()
         #: What tells this process's own task events; the consumer sets it.
         self.eventer: Any = None
         self._pid = os.getpid()
@@ -70,6 +73,8 @@ class DirectPool(BasePool):
 
     def on_start(self) -> None:
         """Fork the nursery, before this process has a thread, and through it the processes."""
+        # (What Celery's ``--statedb`` kept of another run.)
+        self.revoked.add(worker_state.revoked)
         self._nursery = Nursery(self._live)
         self.watch = Watch(self._nursery, self.slots, self._aftermath)
         self.watch.start(self.limit)
@@ -187,6 +192,7 @@ class DirectPool(BasePool):
             self.slots[index],
             parent,
             totals=self.totals[index],
+            revoked=self.revoked,
             worker_pid=self._pid,
             max_jobs=self.options.get("maxtasksperchild"),
             max_memory=self.options.get("max_memory_per_child"),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.broker.deliveries import Delivery
+    from laneway.worker.direct.revoked import Revoked
     from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
     from laneway.worker.direct.totals import Total
@@ -62,8 +63,9 @@ class JobProcess:
         queue: the queue served.
         hostname: the worker's node name.
         slot: this process's record.
-        parent: the socket to the parent, datagrams of JSON.
+        parent: the socket to the parent.
         totals: where it counts what has begun.
+        revoked: what it is not to begin.
         worker_pid: the process that Celery's events name.
         max_jobs: jobs after which it leaves; None is never.
         max_memory: KiB of resident memory after which it leaves; None is never.
@@ -78,6 +80,7 @@ class JobProcess:
         parent: socket.socket,
         *,
         totals: Total,
+        revoked: Revoked,
         worker_pid: int,
         max_jobs: int | None,
         max_memory: int | None,
@@ -94,7 +97,7 @@ class JobProcess:
         self._jobs = 0
         self._retire = False
         self.prefetch = Prefetch(app.policy.queue(queue).worker.inversion_budget)
-        self._runner = Runner(app, queue, hostname)
+        self._runner = Runner(app, queue, hostname, revoked)
         self._disposal = Disposal(app, queue, hostname, self._parent.wait)
         self.intake: Intake | None = None
         self._events: TaskEvents | None = None

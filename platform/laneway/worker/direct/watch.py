@@ -101,13 +101,10 @@ class Member:
     def order(self, order: int) -> None:
         """Give an order and wake the process."""
         self.slot.order = order
-        self.say({})
-
-    def say(self, words: dict[str, Any]) -> None:
-        """Send words to the process, if it listens."""
         if self.socket is not None:
+            # (Where it does not fit, the process has not yet read what wakes it.)
             with contextlib.suppress(OSError):
-                self.socket.send(json.dumps(words).encode())
+                self.socket.send(b".")
             self.slot.said += 1
 
     def gone(self) -> None:
@@ -135,7 +132,6 @@ class Watch:
         self._aftermath = aftermath
         self.members = [Member(index, records[index]) for index in range(len(records))]
         self._order = slots.HALT
-        self._revoked: list[str] = []
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._stop = threading.Event()
@@ -176,13 +172,6 @@ class Watch:
     def consuming(self) -> bool:
         """Whether the processes are to take jobs."""
         return self._order == slots.CONSUME
-
-    def revoke(self, task_ids: list[str]) -> None:
-        """Tell all processes, and those that come later, what not to run."""
-        with self._lock:
-            self._revoked = [*self._revoked, *task_ids][-10_000:]
-            for member in self.members:
-                member.say({"revoked": task_ids})
 
     def end_job(self, task_id: str) -> bool:
         """Kill the process that runs this job; False if none does."""
@@ -289,8 +278,6 @@ class Watch:
                 member.slot.clear()
                 member.slot.order = self._order
                 member.socket = self._nursery.fork(member.index)
-                if self._revoked:
-                    member.say({"revoked": self._revoked})
 
     def _bury(self, member: Member, status: int, now: float) -> None:
         slot = member.slot
