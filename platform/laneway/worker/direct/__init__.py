@@ -11,10 +11,10 @@ connection of its own, runs jobs in its main thread with Celery's own tracer, an
            └─ processes    each: consume → gate → tracer → acknowledge
 
 Parent and processes share one record for each process (:mod:`.slots`): what runs there since when,
-what is finished, what is held; and what was revoked (:mod:`.revoked`). From the record the parent enforces time limits, and settles what a process
-leaves behind when it is killed or dies: it holds a duplicate of the process's connection, so that a
-job is given back, dead-lettered or acknowledged by itself and its neighbours are not charged
-(:mod:`.estate`).
+what is finished, what is held; and what was revoked (:mod:`.revoked`). From the record the parent
+enforces time limits, and settles what a process leaves behind when it is killed or dies: it holds a
+duplicate of the process's connection, so that a job is given back, dead-lettered or acknowledged by
+itself and its neighbours are not charged (:mod:`.estate`).
 
 * :mod:`.pool` is Celery's pool in the parent; :mod:`.watch` its eyes; :mod:`.commands` what
   ``celery inspect`` and ``celery control`` may ask;

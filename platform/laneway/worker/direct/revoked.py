@@ -47,7 +47,7 @@ class Revoked:
             self._ring[place : place + _DIGEST_BYTES] = _digest(task_id)
             self._added.value += 1
 
-    def __contains__(self, task_id: str) -> bool:
+    def __contains__(self, task_id: object) -> bool:
         if self._read != self._added.value:
             self._read_on()
         return bool(self._known) and _digest(task_id) in self._known
@@ -68,7 +68,6 @@ class Revoked:
         return number % self._most * _DIGEST_BYTES
 
 
-def _digest(task_id: str) -> bytes:
-    return hashlib.blake2b(
-        task_id.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES
-    ).digest()
+def _digest(task_id: object) -> bytes:
+    text = str(task_id).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
