@@ -16,7 +16,7 @@ from celery.worker import state as worker_state
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from laneway.worker.direct.watch import Member
+    from laneway.worker.direct.member import Member
 
 
 def _members(state: Any) -> list[Member]:
@@ -31,8 +31,7 @@ def active(state: Any, safe: bool = False) -> list[dict[str, Any]]:
 
 
 def _job(state: Any, member: Member) -> dict[str, Any]:
-    slot, report = member.slot, member.report
-    known = report["request"] if report and report["turn"] == slot.turn else {}
+    slot, known = member.slot, member.request or {}
     return {
         "id": slot.task_id.decode("utf-8", "replace"),
         "name": slot.task.decode("utf-8", "replace"),
