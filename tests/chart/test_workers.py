@@ -39,10 +39,7 @@ def test_a_worker_reads_the_secrets_of_its_own_virtual_host(queue: str) -> None:
 
 def test_a_secure_worker_is_apart_in_what_it_reports_and_where_results_lie() -> None:
     found = render(
-        {
-            "sentry": {"existingSecret": "open", "secure": {"existingSecret": "closed"}},
-            "results": {"secure": {"existingSecret": "results-closed"}},
-        }
+        {"sentry": {"existingSecret": "open", "secure": {"existingSecret": "closed"}}},
     )
     seen = {}
     for queue in ("high", "secure"):
@@ -52,6 +49,8 @@ def test_a_secure_worker_is_apart_in_what_it_reports_and_where_results_lie() -> 
             for name, each in env.items()
             if "valueFrom" in each
         }
+    assert seen["high"]["LANEWAY_RESULT_BACKEND"] == "laneway-results"
+    assert seen["secure"]["LANEWAY_RESULT_BACKEND"] == "laneway-results-secure"
     assert seen["high"]["LANEWAY_SENTRY_DSN"] == "open"
     assert "LANEWAY_SENTRY_SECURE_DSN" not in seen["high"]
     assert seen["secure"]["LANEWAY_SENTRY_SECURE_DSN"] == "closed"

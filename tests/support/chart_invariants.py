@@ -165,18 +165,14 @@ def _of_grace(manifests: Manifests, values: Values) -> Iterator[str]:
 
 
 def _of_secrets(manifests: Manifests, values: Values) -> Iterator[str]:
-    """A secure worker and another one share no Secret of the broker and no account."""
+    """A secure worker and another one share no Secret of broker or results, and no account."""
     workers = workers_of(values)
     of = {
         secure: [m for q, m in manifests.workers().items() if is_secure(workers[q]) is secure]
         for secure in (True, False)
     }
-    said = merged(values)
-    results = said["results"]
-    # The Redis of results may be one: what lies there of secure jobs says nothing. It may be apart.
-    shared_on_purpose = {said["keySecret"]["existingSecret"], "laneway-results"}
-    if results["secure"]["existingSecret"]:
-        shared_on_purpose.discard("laneway-results")
+    # Any worker may publish a job with `unique=` that leads into a secure queue.
+    shared_on_purpose = {merged(values)["keySecret"]["existingSecret"]}
     both = set.intersection(*({s for m in group for s in secrets(m)} for group in of.values()))
     for name in both - shared_on_purpose:
         yield f"secure workers and others read the Secret {name}"
