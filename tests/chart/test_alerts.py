@@ -77,6 +77,10 @@ def fact(kind: str, values: str) -> dict[str, str]:
     return high("laneway_facts_total", values, kind=kind, pod="a")
 
 
+def ready(values: str, pod: str = "a") -> dict[str, str]:
+    return high("laneway_ready", values, pod=pod)
+
+
 def cases_of_fact(alert: str, kind: str) -> list[Case]:
     return [
         Case(alert, "the first one ever", (fact(kind, "0x5 1x20"),), 10, True),
@@ -144,6 +148,11 @@ CASES = [
         False,
         group="low",
     ),
+    Case("LanewayNotReady", "one of two never was", (ready("0x40"), ready("1x40", "b")), 18, True),
+    Case("LanewayNotReady", "it was, a while ago", (ready("1x10 0x30"),), 24, False),
+    Case("LanewayNotReady", "it is no more", (ready("1x10 0x30"),), 32, True),
+    Case("LanewayNotReady", "it has just begun", (ready("_x20 0x20"),), 29, False),
+    Case("LanewayNotReady", "each of many for a moment", (ready("0 0 1x40"),), 18, False),
     Case("LanewayScalerUnknown", "no answer", (), 11, True),
     Case("LanewayScalerUnknown", "it says so", (high(KNOWN, "0x20"),), 11, True),
     Case(

@@ -26,6 +26,7 @@ KINDS = get_args(FactKind)
 def worker_exposition(queue: str) -> bytes:
     """The text of a worker that has done nothing."""
     worker: Any = SimpleNamespace(queue=queue, tallies=Tallies(1), concurrency=2, pool=None)
+    worker.consumer = None
     worker.state = SimpleNamespace(active_requests=set())
     return of_worker(worker)
 
