@@ -61,6 +61,7 @@ def control_that(policy: Policy) -> Any:
         counter=FactCounter(),
         keepers=[SimpleNamespace(vhost="jobs", problem=None, held=0)],
         inbox={"jobs": 0},
+        open_letters=SimpleNamespace(by_queue=lambda: dict.fromkeys(policy.queues, 0)),
         results=SimpleNamespace(counts=counts, waiting=0),
         scaler=SimpleNamespace(answers=lambda: [known(policy, queue) for queue in policy.queues]),
         periodic=[SimpleNamespace(name="look", runs=1, failures=0)],

@@ -92,6 +92,12 @@ so that a promise that is kept never rings. These are the buckets of every worke
       "expr" (printf "sum(increase(%s[15m])) > 0" (printf $kind "dead_lettered"))
       "summary" (printf "Jobs of %s failed for good in the last 15 minutes" $queue)
       "cure" (printf "laneway dead list --queue %s shows them by cause; replay them when the cause is gone." $queue)) | nindent 4 }}
+    {{- if $root.Values.control.enabled }}
+    {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayLettersWait" "for" "4h" "severity" "warning" "labels" $labels
+      "expr" (printf "max(last_over_time(laneway_dead_letters_open%s[15m])) > 0" $all)
+      "summary" (printf "Dead letters of %s have waited for hours for somebody to decide" $queue)
+      "cure" (printf "laneway dead stats --queue %s says what they failed of. Replay them when the cause is gone, or discard them." $queue)) | nindent 4 }}
+    {{- end }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayQuarantined" "for" "0m" "severity" "warning" "labels" $labels
       "expr" (printf "sum(increase(%s[15m])) > 0" (printf $kind "quarantined"))
       "summary" (printf "Messages on %s that no task could be made of" $queue)

@@ -68,7 +68,7 @@ def check_topology(
         queue: the name of the queue.
 
     Returns:
-        Fatal findings first, then what the user of the connection may not know; empty if all is well.
+        Fatal findings first, then what the connection's user may not know; empty if all is well.
 
     Raises:
         kombu.exceptions.OperationalError, OSError: the connection failed.
@@ -157,8 +157,8 @@ class _Look:
                     what=f"expected {part} in the virtual host {self.vhost!r}, there is none",
                     cure=f"{_CURE}.",
                 )
-        # A passive declaration is content with any type; declaring what exists compares. Without the
-        # right to configure there is nothing to compare with: what is there is taken for right.
+        # A passive declaration is content with any type; declaring what exists compares. Without
+        # the right to configure there is nothing to compare with: what is there is taken for right.
         if (
             self._declare(part, passive=False, missing=amqp.exceptions.PreconditionFailed)
             == "missing"

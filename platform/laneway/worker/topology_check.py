@@ -27,8 +27,7 @@ EXIT_TOPOLOGY: Final = 78
 
 
 def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: str) -> bool:
-    """Refuse to consume where a job could be lost; warn and count where something differs or cannot
-    be seen.
+    """Refuse to consume where a job could be lost; warn and count what differs or is unseen.
 
     Bindings cannot be seen over AMQP: they are looked at where ``LANEWAY_MANAGEMENT_URL`` is set.
 
