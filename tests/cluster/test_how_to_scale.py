@@ -39,6 +39,7 @@ SECRETS: Final = {
     "ADMIN_URL": "amqp://admin:one@broker:5672",
     "ADMIN_MANAGEMENT_URL": "http://admin:one@broker:15672",
     "REDIS_URL": "redis://redis:6379/0",
+    "SECURE_REDIS_URL": "redis://secure:unused@redis:6379/0",
     "MANAGEMENT_HOST": "http://broker:15672",
     "SCALER_USER": "scaler",
     "SCALER_PASSWORD": "one",

@@ -65,6 +65,9 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{- if and (eq $worker.autoscaling.type "keda") $.Values.keda.rabbitmqFallback }}
 {{- $_ := set $needed (printf "keda.%s" $worker.vhost) (index $.Values.keda $worker.vhost).existingSecret }}
 {{- end }}
+{{- if and (eq $worker.vhost "secure") $.Values.results.enabled }}
+{{- $_ := set $needed "results.secure" $.Values.results.secure.existingSecret }}
+{{- end }}
 {{- end }}
 {{- if .Values.control.enabled }}
 {{- $_ := set $needed "broker.control" .Values.broker.control.existingSecret }}
@@ -78,7 +81,7 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{- $development := .Values.development.createSecrets }}
 {{- $rabbitmq := .Values.rabbitmq.cluster.enabled }}
 {{- range $at, $secret := $needed }}
-{{- $made := or $development (and $rabbitmq (ne $at "results")) }}
+{{- $made := or $development (and $rabbitmq (not (hasPrefix "results" $at))) }}
 {{- $by := ternary "development.createSecrets" "rabbitmq.cluster.enabled" $development }}
 {{- if and $made $secret }}
 {{ $at }}.existingSecret: expected it to be empty, because {{ $by }} makes that Secret, got: {{ $secret }}. Empty the one or switch off the other.
@@ -93,6 +96,9 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{ $kind }}.secure.existingSecret: expected a Secret of its own, got: {{ $of.secure.existingSecret }}, which {{ $kind }}.jobs has too. Nobody else may enter the virtual host of secure queues.
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and (not $development) (hasKey $needed "results.secure") .Values.results.secure.existingSecret (eq .Values.results.existingSecret .Values.results.secure.existingSecret) }}
+results.secure.existingSecret: expected a Secret of its own, got: {{ .Values.results.secure.existingSecret }}, which all others have too. Make one with a Redis user for the workers of secure queues (the same Redis), and name it here.
 {{- end }}
 {{- if $development }}
 {{- if $rabbitmq }}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from laneway.control.open_letters import IndexFolder
 from laneway.control.periodic import Periodic
 from laneway.deadletter.renew import renew
 from laneway.errors import LettersLocked
@@ -27,25 +26,28 @@ EVERY: Final = 86_400.0
 FIRST: Final = 600.0
 
 
-def renewal(app: Laneway, vhosts: Sequence[VhostKind], *, by: str) -> Periodic:
+def renewal(
+    app: Laneway, vhosts: Sequence[VhostKind], *, by: str, folder: IndexFolder | None = None
+) -> Periodic:
     """The renewal of the letters of some virtual hosts, once a day.
 
     Args:
         app: publishes.
         vhosts: whose letters.
         by: who does it, for the audit.
+        folder: where the index is that the count of open letters keeps up to date; one of its own
+            if None.
     """
+    index = folder or IndexFolder()
 
     def do(stop: threading.Event) -> None:
         for vhost in vhosts:
             if stop.is_set():
                 return
-            # The index is made anew: a control process needs no place that outlives it.
-            with tempfile.TemporaryDirectory(prefix="laneway-renewal-") as folder:
-                try:
-                    count = renew(app, vhost, folder=Path(folder), by=by)
-                except LettersLocked:
-                    continue  # another control process does it now
+            try:
+                count = renew(app, vhost, folder=index.path, by=by)
+            except LettersLocked:
+                continue  # another control process does it now
             if count:
                 log.info("%d open letters of %r will be kept for longer", count, vhost)
 
