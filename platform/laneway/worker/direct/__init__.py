@@ -20,9 +20,9 @@ itself and its neighbours are not charged (:mod:`.estate`).
   process it holds by a :mod:`.pidfd`; :mod:`.aftermath` concludes a job that has :mod:`.ended` with
   its process; :mod:`.commands` is what ``celery inspect`` and ``celery control`` may ask;
 * :mod:`.nursery` forks;
-* :mod:`.process` is the life of one process, which has a :mod:`.lifetime`; :mod:`.intake` its end of
-  the broker, in :mod:`.frames`; :mod:`.prefetch` says how much may be held ahead; :mod:`.parent` its
-  end of the line to the parent; :mod:`.pulse` goes on beside the job that runs;
+* :mod:`.process` is the life of one process, which has a :mod:`.lifetime`; :mod:`.intake` its end
+  of the broker, in :mod:`.frames`; :mod:`.prefetch` says how much may be held ahead; :mod:`.parent`
+  its end of the line to the parent; :mod:`.pulse` goes on beside the job that runs;
 * :mod:`.turns` are its jobs, one after the other: :mod:`.runner` runs one, within its
   :mod:`.soft_limit`; :mod:`.disposal` settles what does not run; :mod:`.announcer` tells whoever
   listens to Celery's signals and :mod:`.task_events`.

@@ -132,7 +132,7 @@ class Member:
 
     def end_job(self, turn: int, why: Why) -> tuple[Ended, Estate] | None:
         """End the process and with it the job of this turn; None if that has ended meanwhile."""
-        if self._process is None:
+        if self._process is None or self.killed:
             return None
         self._process.freeze()
         # It settles the job itself, or is in the middle of a frame: let it go on for a moment.
