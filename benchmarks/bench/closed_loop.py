@@ -26,6 +26,7 @@ from laneway.broker import broker_address
 from laneway.broker.management import Management
 from laneway.local import RunDirectory, start_rabbitmq
 from laneway.policy import load_policy
+from laneway.scaling import Pace
 from laneway.scaling.simulate import Laneway, QueueLength, Trace, World
 from laneway.scaling.simulate.hpa import Hpa
 from laneway.scaling.simulate.seen import Reader, Seen, Statistics
@@ -143,7 +144,7 @@ def _control(
     say: Callable[[str], None],
 ) -> list[tuple[float, int]]:
     """Until every job has ended."""
-    reader = Reader.begin(world)
+    reader = Reader(world)
     statistics, load = None, None
     now = time.monotonic()
     looks_at, syncs_at, says_at = now, now + world.sync_period, now
@@ -152,9 +153,9 @@ def _control(
         now = time.monotonic()
         pods.tend()
         if now >= looks_at:
-            looks_at += world.look_interval
+            looks_at += world.pace.every
             statistics = read(management, address.vhost("jobs"), world.queue.name, statistics)
-            load = reader.look(statistics, journal.finished()) or load
+            load = reader.look(now, statistics, journal.finished())
         if now >= syncs_at:
             syncs_at += world.sync_period
             # KEDA asks the broker, whenever the HPA asks KEDA.
@@ -291,9 +292,7 @@ def world_of(policy: Path) -> World:
     return World(
         queue=load_policy(policy).queue("default"),
         sync_period=5.0,
-        look_interval=2.0,
-        arrivals_window=20.0,
-        runtime_window=30.0,
+        pace=Pace(window=20, every=2),
     )
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Seconds after the trace in which what is left must have started. Without an end, a policy that
 #: never catches up would be simulated for ever.
 LONGEST_TAIL: Final = 3600.0
+#: Seconds that a look of the scaler takes. So now and then one sees two statistics at once.
+LOOK_TAKES: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,13 @@ def simulate(trace: Trace, world: World, policy: Policy, seed: int) -> Outcome:
     """
     chance = random.Random(f"world {seed}")  # noqa: S311 (no secrets)
     begin = trace.arrivals[0] if trace.arrivals else 0.0
-    looks_at = begin + chance.uniform(0, world.look_interval)
+    looks_at = begin + chance.uniform(0, world.pace.every)
     reads_at = begin + chance.uniform(0, world.statistics_interval)
     syncs_at = begin + chance.uniform(0, world.sync_period)
     scaling = world.queue.scaling
     hpa = Hpa(min=scaling.min, max=scaling.max, behavior=world.behavior)
     fleet = Fleet(trace, world, _first_pods(trace, world, policy), chance)
-    reader = Reader.begin(world)
+    reader = Reader(world)
     statistics: Statistics | None = None
     load, used, looks, changes = None, _Cpu(), [], []
     while True:
@@ -64,9 +66,9 @@ def simulate(trace: Trace, world: World, policy: Policy, seed: int) -> Outcome:
             looks.append(Look(now, fleet.pods, fleet.ready, statistics.ready))
             reads_at += world.statistics_interval
         if now == looks_at:
-            looks_at += world.look_interval
+            looks_at += world.pace.every + LOOK_TAKES
             if policy.measures and statistics is not None:
-                load = reader.look(statistics, fleet.take_finished()) or load
+                load = reader.look(now, statistics, *fleet.take_finished())
         if now == syncs_at:
             syncs_at += world.sync_period
             if statistics is not None and not isinstance(policy, Fixed):
