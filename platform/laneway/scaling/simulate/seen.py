@@ -13,6 +13,7 @@ from laneway.scaling.report import Report
 if TYPE_CHECKING:
     from laneway.scaling.need import Load
     from laneway.scaling.simulate.fleet import Fleet
+    from laneway.scaling.simulate.keda import Trigger
     from laneway.scaling.simulate.world import World
 
 
@@ -101,13 +102,17 @@ class Reader:
         return answer.load if isinstance(answer, Known) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """Everything that a policy may look at when the HPA asks."""
 
+    #: Seconds.
+    at: float
     statistics: Statistics
-    #: Of Laneway's scaler; None: it knows nothing yet.
+    #: Of Laneway's scaler; None: it does not know.
     load: Load | None
+    #: What KEDA remembers of that scaler's failures.
+    trigger: Trigger
     #: Processors that the jobs of the ready pods use, for each pod the same.
     cpu: float
     #: Pods that take jobs, and all.
