@@ -301,7 +301,7 @@ def world_of(policy: Path) -> World:
     return World(
         queue=load_policy(policy).queue("default"),
         sync_period=5.0,
-        pace=Pace(window=20, every=2),
+        pace=Pace(every=2),
     )
 
 
