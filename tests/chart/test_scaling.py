@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from laneway.policy import load_policy
+from laneway.scaling.simulate import World
 from support.chart import KEDA, ROOT, render, workers_of
 from support.chart_cases import CASES, QUEUES, TYPES, told
 
@@ -126,13 +128,18 @@ def test_out_is_at_once_and_in_is_slow(queue: str, kind: str) -> None:
         advanced = found.worker(queue, "ScaledObject")["spec"]["advanced"]
         behavior = advanced["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert {"type": "Percent", "value": 100, "periodSeconds": 15} in behavior["scaleUp"]["policies"]
-    down = behavior["scaleDown"]
-    assert down["stabilizationWindowSeconds"] == 300
-    assert {(each["type"], each["value"], each["periodSeconds"]) for each in down["policies"]} == {
-        ("Percent", 25, 60),
-        ("Pods", 1, 60),
-    }
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+    up, down = (
+        {(each["type"], each["value"], each["periodSeconds"]) for each in behavior[key]["policies"]}
+        for key in ("scaleUp", "scaleDown")
+    )
+    assert up == {("Percent", 900, 15)}
+    assert down == {("Percent", 25, 60), ("Pods", 1, 60)}
+    # The simulator plays what the chart says.
+    played = World(queue=load_policy(ROOT).queue("high")).behavior
+    for found_ones, rules in ((up, played.out), (down, played.into)):
+        assert found_ones == {(each.kind, each.value, each.period) for each in rules.limits}
+    assert (played.out.stabilisation, played.into.stabilisation) == (0, 300)
 
 
 def test_an_hpa_asks_for_slots_and_never_for_the_processor() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
 import kombu
 import pytest
 
@@ -28,8 +26,9 @@ from laneway.scaling import Known, Load, Pace, QueueLoad, Report, read_report, s
 from laneway.topology import REPORTS_EXCHANGE
 from support.brokers import elsewhere
 from support.proxy import Proxy
+from support.scalers import PATIENCE, WINDOW, Scaler, fast
 from support.topology import apply_policy
-from support.workers import POLICY, ControlProcess, WorkerProcess, environment, make_app
+from support.workers import POLICY, WorkerProcess, make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,54 +39,6 @@ if TYPE_CHECKING:
     from laneway.local import PrivateRabbitMQ, RunDirectory
 
 pytestmark = pytest.mark.integration
-
-WINDOW = 12.0
-PATIENCE = 60.0
-
-
-class Scaler(ControlProcess):
-    """A control process, and what it answers."""
-
-    def __init__(self, address: BrokerAddress, **more: str) -> None:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = int(one.getsockname()[1])
-        super().__init__(fast(address, **more), "--health", str(self.port))
-
-    def ask(self, page: str) -> httpx.Response:
-        url = f"http://127.0.0.1:{self.port}{page}"
-        return httpx.get(url, timeout=10, trust_env=False)
-
-    def scale(self, queue: str) -> dict[str, Any]:
-        """The answer where there is one; its reason where there is none."""
-        answer = self.ask(f"/scale/{queue}")
-        said: dict[str, Any] = answer.json()
-        assert answer.status_code == (200 if said["known"] else 503), answer.text
-        assert ("slots" in said) == said["known"]
-        return said
-
-    def becomes(self, queue: str, *, known: bool = True, within: float = PATIENCE) -> Any:
-        until = time.monotonic() + within
-        while (said := self.scale(queue))["known"] is not known:
-            assert time.monotonic() < until, said
-            time.sleep(0.2)
-        return said
-
-    def shows(self, queue: str, within: float = PATIENCE, **parts: Any) -> Any:
-        """Wait until the answer says all of this."""
-        until = time.monotonic() + within
-        while True:
-            said = self.scale(queue)
-            if all(said.get(name) == value for name, value in parts.items()):
-                return said
-            assert time.monotonic() < until, said
-            time.sleep(0.2)
-
-
-def fast(address: BrokerAddress, **more: str) -> dict[str, str]:
-    """A platform whose windows are seconds."""
-    pace = {"LANEWAY_SCALING_WINDOW": f"{WINDOW:.0f}s", "LANEWAY_SCALING_EVERY": "1s"}
-    return {**environment(address, "disabled://"), **pace, **more}
 
 
 @contextmanager
@@ -188,7 +139,7 @@ def test_a_backlog_without_workers_is_the_expected_runtime(topology: BrokerAddre
         scaler.becomes("high")
         said = scaler.shows("high", backlog=30)
         assert (said["runtime_seconds"], said["workers_reporting"], said["busy"]) == (1, 0, 0)
-        assert said["slots"] >= 30 * 1 / 15
+        assert said["slots"] >= 30 * 1 / app.policy.queue("high").drain
         assert "expected_runtime = 1s of its file is taken" in said["reason"]
         assert "no worker takes jobs" in said["reason"]
 
