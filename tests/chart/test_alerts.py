@@ -172,6 +172,7 @@ CASES = [
     Case(
         "LanewayLettersWait", "decided in time", (high(OPEN, "1x200 0x200", pod="a"),), 260, False
     ),
+    Case("LanewayLettersWait", "for an hour", (high(OPEN, "0x200 1x90", pod="a"),), 260, False),
     Case("LanewayLettersWait", "none", (high(OPEN, "0x400", pod="a"),), 260, False),
     Case("LanewayLettersWait", "nobody knows", (), 260, False),
     Case(

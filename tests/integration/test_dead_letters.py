@@ -265,9 +265,11 @@ def cli(app: Laneway, home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_the_control_process_renews_letters(app: Laneway, letters: DeadLetters) -> None:
     post_many(app, [letter("old-job")])
-    one = renewal(app, ["jobs", "secure"], by="control@here")
+    folder = IndexFolder()
+    one = renewal(app, ["jobs", "secure"], by="control@here", folder=folder)
     assert not one.look(time.monotonic, threading.Event()), "not at every start"
     one.do(threading.Event())
+    folder.close()
     [event] = letters.get("old-job.0").history
     assert (event.verb, event.by) == ("renewed", "control@here")
 

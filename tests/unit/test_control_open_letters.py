@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,7 +151,9 @@ def test_it_ends_in_the_middle_when_told_to_stop(played: Played) -> None:
 
 
 def test_it_is_done_often_and_not_at_every_start(played: Played) -> None:
+    now = time.monotonic()
     one = counting(played.letters)
+    assert now + FIRST <= one.due < now + FIRST + 5
     calls: list[float] = []
     one.do = lambda _stop: calls.append(0.0)
     began = one.due - FIRST

@@ -12,7 +12,8 @@ do". Nothing if all is well. */}}
 {{- include "laneway.problems.scaling" $one }}
 {{- include "laneway.problems.pod" $one }}
 {{- end }}
-{{- include "laneway.problems.environment" (dict "at" "control" "part" .Values.control) }}
+{{- include "laneway.problems.environment" (dict "at" "control" "part" .Values.control "more" (list "LANEWAY_HOME")) }}
+{{- include "laneway.problems.environment" (dict "at" "topology" "part" .Values.topology) }}
 {{- end }}
 
 {{- define "laneway.problems.names" -}}
@@ -321,7 +322,7 @@ control.enabled: expected true, because the control process says how many slots 
 {{- $_ := set $said .name "extraEnv" }}
 {{- end }}
 {{- range $name, $where := $said }}
-{{- if has $name $own }}
+{{- if has $name (concat $own (default list $.more)) }}
 {{ $.at }}.{{ $where }}: expected no variable that the chart sets itself, got: {{ $name }}. Set the value that it is made of.
 {{- end }}
 {{- end }}

@@ -47,7 +47,10 @@ class IndexFolder:
         if os.environ.get("LANEWAY_HOME"):
             return cache_folder()
         if self._own is None:
-            self._own = tempfile.TemporaryDirectory(prefix="laneway-letters-")
+            # (A reading that did not end in time may still write when it goes.)
+            self._own = tempfile.TemporaryDirectory(
+                prefix="laneway-letters-", ignore_cleanup_errors=True
+            )
         return Path(self._own.name)
 
     def close(self) -> None:

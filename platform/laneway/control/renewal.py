@@ -6,7 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from laneway.control.open_letters import IndexFolder
 from laneway.control.periodic import Periodic
 from laneway.deadletter.renew import renew
 from laneway.errors import LettersLocked
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.broker import VhostKind
+    from laneway.control.open_letters import IndexFolder
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +26,22 @@ EVERY: Final = 86_400.0
 FIRST: Final = 600.0
 
 
-def renewal(
-    app: Laneway, vhosts: Sequence[VhostKind], *, by: str, folder: IndexFolder | None = None
-) -> Periodic:
+def renewal(app: Laneway, vhosts: Sequence[VhostKind], *, by: str, folder: IndexFolder) -> Periodic:
     """The renewal of the letters of some virtual hosts, once a day.
 
     Args:
         app: publishes.
         vhosts: whose letters.
         by: who does it, for the audit.
-        folder: where the index is that the count of open letters keeps up to date; one of its own
-            if None.
+        folder: where the index is that the count of open letters keeps up to date.
     """
-    index = folder or IndexFolder()
 
     def do(stop: threading.Event) -> None:
         for vhost in vhosts:
             if stop.is_set():
                 return
             try:
-                count = renew(app, vhost, folder=index.path, by=by)
+                count = renew(app, vhost, folder=folder.path, by=by)
             except LettersLocked:
                 continue  # another control process does it now
             if count:
