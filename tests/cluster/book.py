@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from chaos.account import Account, account
 from chaos.ledger import VARIABLE, What, read
 from chaos.producer import VARIABLE as ORDERS
+from cluster.load import QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _ROOT: Final = Path(__file__).parents[2]
 #: The application of pods and producers.
-APP: Final = "chaos.apps.laneway_app"
+APP: Final = "cluster.app"
 #: One whose jobs are acknowledged before they run.
 BROKEN: Final = "chaos.broken.early_ack"
 
@@ -54,12 +55,13 @@ class Book:
         """Jobs that ended well."""
         return len({entry.job for entry in self.entries() if entry.what == What.ENDED})
 
-    def waits(self, queue: int) -> list[float]:
+    def waits(self, queue: str) -> list[float]:
         """Seconds from the publish to the first start, of the jobs of a queue that started."""
+        number = QUEUES.index(queue)
         sent: dict[int, float] = {}
         started: dict[int, float] = {}
         for entry in self.entries():
-            if entry.what == What.SENDING and entry.queue == queue:
+            if entry.what == What.SENDING and entry.queue == number:
                 sent[entry.job] = entry.at
             elif entry.what == What.STARTED:
                 started[entry.job] = min(entry.at, started.get(entry.job, entry.at))
@@ -91,6 +93,12 @@ class Book:
         )
         self._running.append(process)
         return process
+
+    def stop(self, producer: subprocess.Popen[bytes]) -> None:
+        """End a producer amid its work; of the call that it is in nobody knows what comes of it."""
+        assert producer.poll() is None, "the load was over before the test was"
+        producer.terminate()
+        producer.wait()
 
     def wait_for(self, jobs: int, seconds: float) -> None:
         """Wait until so many jobs ended well.

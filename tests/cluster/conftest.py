@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from cluster.node.image import Image, laneway_image
 from cluster.node.nodes import nodes
 from cluster.plane import Plane
 from cluster.plane import plane as start_plane
-from cluster.rabbitmq import Broker, rabbitmq
+from cluster.rabbitmq import Broker, Endpoint, rabbitmq
+from cluster.release import NAME, Release
 from cluster.workload import Workload
 from laneway.local import ServerNotInstalled
 
@@ -113,13 +115,15 @@ def _nodes(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 
 @pytest.fixture
-def two(plane: Plane, _nodes: Mapping[str, Node]) -> Mapping[str, Node]:
-    """Two nodes, each in a zone of its own."""
+def two(plane: Plane, _nodes: Mapping[str, Node]) -> Iterator[Mapping[str, Node]]:
+    """Two nodes, each in a zone of its own. Nothing is scheduled there but in tests that ask."""
     for name, node in _nodes.items():
         if not node.runs:
             node.start()
             plane.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=50s")
-    return _nodes
+    plane.kubectl("uncordon", *_nodes)
+    yield _nodes
+    plane.kubectl("cordon", *_nodes)
 
 
 @pytest.fixture(scope="session")
@@ -153,3 +157,32 @@ def work(
     made = Workload(plane, namespace, broker, prefix, ledger)
     made.prepare()
     return made
+
+
+@pytest.fixture
+def release(
+    plane: Plane, two: Mapping[str, Node], namespace: str, broker: Broker, prefix: str, ledger: Book
+) -> Iterator[Release]:
+    """The chart, to be installed, with a broker beside the cluster."""
+    with _prepared(Release(plane, namespace, broker.endpoint, prefix, ledger.folder)) as made:
+        yield made
+
+
+@pytest.fixture
+def release_without_broker(
+    plane: Plane, two: Mapping[str, Node], namespace: str, tmp_path: Path
+) -> Iterator[Release]:
+    """The same, with nobody at the broker's address."""
+    nobody = Endpoint(ip="10.89.250.250")
+    with _prepared(Release(plane, namespace, nobody, "", tmp_path)) as made:
+        yield made
+
+
+@contextmanager
+def _prepared(made: Release) -> Iterator[Release]:
+    made.prepare()
+    try:
+        yield made
+    finally:
+        # What KEDA looks after has a finalizer of KEDA's: it goes while KEDA is there.
+        made.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")

@@ -9,7 +9,8 @@ import random
 import sys
 from typing import TYPE_CHECKING, Final, cast
 
-from chaos.ledger import QUEUES, Ledger
+from chaos.ledger import QUEUES as OPEN_QUEUES
+from chaos.ledger import Ledger
 from chaos.producer import VARIABLE, publish_paced
 from chaos.workload import NUMBERS, Call, Job, Kind
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from chaos.producer import App
 
+#: The queues, by their numbers in the ledger.
+QUEUES: Final = (*OPEN_QUEUES, "secure")
 #: Jobs of one call of ``publish_many``.
 _MANY: Final = 100
 
@@ -27,7 +30,7 @@ def load(number: int, queue: str, jobs: int, work: tuple[int, int], many: bool) 
 
     Args:
         number: of the producer; no other has it.
-        queue: one of :data:`chaos.ledger.QUEUES`.
+        queue: one of :data:`QUEUES`.
         jobs: how many.
         work: milliseconds of a job, from and to; every hundredth takes ten times as long.
         many: a hundred with each call; one if not.

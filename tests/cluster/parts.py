@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cluster import programs
 from cluster.certificates import Authority
+from cluster.node.server import CLIENT
 from cluster.process import Server
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Parts:
         addresses = (plane.address, _LOOPBACK, _FIRST_SERVICE_ADDRESS)
         serving = authority.server("kube-apiserver", names=_NAMES, addresses=addresses)
         proxy = self._front.client("proxy", "front-proxy-client")
+        kubelet = authority.client("kubelet-client", CLIENT)
         api = self._server(
             "kube-apiserver",
             f"--etcd-servers=http://{_LOOPBACK}:2379",
@@ -97,6 +99,11 @@ class Parts:
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--proxy-client-cert-file={proxy.certificate}",
             f"--proxy-client-key-file={proxy.key}",
+            # What ``kubectl exec`` asks of a node.
+            f"--kubelet-client-certificate={kubelet.certificate}",
+            f"--kubelet-client-key={kubelet.key}",
+            f"--kubelet-certificate-authority={authority.certificate}",
+            "--kubelet-preferred-address-types=InternalIP",
             # A node that dies is a test, and nobody waits five minutes for it.
             "--default-not-ready-toleration-seconds=5",
             "--default-unreachable-toleration-seconds=5",

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from laneway.broker import broker_address
 from laneway.broker.management import Management
 from laneway.local import PrivateRabbitMQ, RunDirectory, install_rabbitmq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cluster.plane import Plane
     from laneway.local.install import RabbitMQPrograms
@@ -97,10 +99,40 @@ class Broker:
         with self._plane.inside(), Management(address) as management:
             yield management
 
-    def waiting(self, prefix: str = "") -> dict[str, int]:
+    def create_user(self, user: str, password: str, *, vhost: str) -> None:
+        """A user with all rights in one virtual host, which is made if there is none."""
+        self._ask("PUT", f"/api/users/{user}", {"password": password, "tags": ""})
+        with self.management() as management:
+            management.create_vhost(vhost)
+            management.grant(vhost, user)
+
+    def delete_user(self, user: str) -> None:
+        """Nobody is let in by this name any more; who is in already is thrown out."""
+        self._ask("DELETE", f"/api/users/{user}")
+
+    def connected(self, user: str) -> int:
+        """Connections of a user."""
+        return sum(each["user"] == user for each in self._ask("GET", "/api/connections"))
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        end = self.endpoint
+        with self._plane.inside():
+            answer = httpx.request(
+                method,
+                f"http://{end.ip}:{end.management_port}{path}",
+                auth=(end.user, end.password),
+                json=body,
+                trust_env=False,
+            )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def waiting(self, prefix: str = "", *, vhosts: Iterable[str] = ("jobs",)) -> dict[str, int]:
         """Messages of every queue that has some, running ones with them."""
         with self.management(prefix) as management:
-            entries = management.queue_entries(f"{prefix}jobs")
+            entries = [
+                each for vhost in vhosts for each in management.queue_entries(f"{prefix}{vhost}")
+            ]
         return {each["name"]: n for each in entries if (n := each.get("messages", 0))}
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from cluster import reaper
+from cluster.errors import CommandFailed
 from cluster.node.nodes import ZONE
+from cluster.node.server import PORT
 from cluster.waiting import eventually
 from laneway.local.process import Stat
 
@@ -194,6 +198,28 @@ def test_pods_of_a_killed_node_are_replaced(
     )
 
 
+def test_only_the_api_server_may_run_commands_on_a_node(
+    plane: Plane, two: Mapping[str, Node]
+) -> None:
+    where = 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}'
+    address = plane.kubectl("get", "node", "node-a", "-o", where)
+    url = f"https://{address}:{PORT}/exec/default/any/any?command=id"
+
+    def answer(*certificate: str) -> httpx.Response:
+        trust = ssl.create_default_context(cafile=str(plane.authority.certificate))
+        if certificate:
+            trust.load_cert_chain(*certificate)
+        with plane.inside():
+            return httpx.get(url, verify=trust, trust_env=False)
+
+    other = plane.authority.client("other", "system:admin", ["system:masters"])
+    refused = answer(str(other.certificate), str(other.key))
+    assert refused.status_code == httpx.codes.FORBIDDEN
+    assert "system:admin" in refused.text
+    with pytest.raises(httpx.TransportError):
+        answer()
+
+
 _ABANDONED = """
 import pathlib, sys, tempfile
 from cluster.node.image import Image
@@ -234,3 +260,30 @@ def test_nothing_is_left_when_the_tests_are_killed(plane: Plane, tmp_path: Path)
     left = [stat for pid in pids if (stat := Stat.read(int(pid))) and not stat.is_dead]
     assert not left
     assert str(folder) not in Path("/proc/mounts").read_text()
+
+
+def test_a_command_runs_in_a_container(
+    plane: Plane, two: Mapping[str, Node], namespace: str
+) -> None:
+    apply(plane, namespace, deployment(replicas=1, version="of the container"))
+    plane.kubectl(
+        "-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s", seconds=70
+    )
+
+    def run(*command: str, options: tuple[str, ...] = (), stdin: str | None = None) -> str:
+        return plane.kubectl(
+            "-n", namespace, "exec", *options, "deployment/web", "-c", "web", "--", *command,
+            stdin=stdin,
+        )  # fmt: skip
+
+    [name] = [pod["metadata"]["name"] for pod in pods(plane, namespace)]
+    said = run("sh", "-c", 'echo "$VERSION"; hostname; id -u; readlink /proc/1/exe')
+    assert said.splitlines()[:3] == ["of the container", name, "65532"]
+    assert "python" in said.splitlines()[3]
+    # More than one frame each way, byte for byte.
+    text = "".join(f"{number}\n" for number in range(60_000))
+    assert run("cat", options=("-i",), stdin=text) == text
+    with pytest.raises(CommandFailed, match=r"(?s)got 7.*wrong here"):
+        run("sh", "-c", "echo wrong here >&2; exit 7")
+    with pytest.raises(CommandFailed, match="other is not valid for pod"):
+        plane.kubectl("-n", namespace, "exec", "deployment/web", "-c", "other", "--", "true")

@@ -13,8 +13,11 @@ _POLL_SECONDS: Final = 0.3
 _T = TypeVar("_T")
 
 
-def eventually(read: Callable[[], _T], expected: _T, *, seconds: float = 60) -> _T:
-    """Read until it is `expected`. AssertionError with what was seen, and when, if it never is."""
+def eventually(read: Callable[[], _T], expected: _T, *, seconds: float = 60, what: str = "") -> _T:
+    """Read until it is `expected`. AssertionError with what was seen, and when, if it never is.
+
+    `what` is read, in words, goes before that.
+    """
     began = time.monotonic()
     seen: list[str] = []
     last: object = object()
@@ -28,7 +31,8 @@ def eventually(read: Callable[[], _T], expected: _T, *, seconds: float = 60) -> 
             last = value
         if now > seconds:
             raise AssertionError(
-                f"expected {expected!r} within {seconds:g} seconds, saw: {', '.join(seen)}"
+                f"{what}{what and ': '}expected {expected!r} within {seconds:g} seconds, "
+                f"saw: {', '.join(seen)}"
             )
         time.sleep(_POLL_SECONDS)
 

@@ -1,7 +1,7 @@
 """The commands of docs/how-to/scale.md are real ones, about objects that there are.
 
-Blocks marked ``cluster`` are for a control plane, ``kubelet`` for one with real nodes. Here: every
-program knows its verb and its options, and every name is one of the manifests.
+tests/cluster/test_how_to_scale.py types them. Here, without a control plane: every program knows
+its verb and its options, and every name is one of the manifests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from laneway.local import KUBERNETES_TOOLS
 from support.rendered import ROOT, Checkout, tool
 
 DOCUMENT = (ROOT / "docs/how-to/scale.md").read_text()
-FENCE = re.compile(r"^( *)```bash(?: (cluster|kubelet))?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^( *)```bash(?: (cluster|hpa|none|kustomize))\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
+)
 #: What an option takes with it, so that it is not taken for the verb.
 WITH_VALUE = {"-n", "-k", "-f", "-l", "-c", "-L", "-o", "--set", "--timeout"}
 

@@ -25,12 +25,14 @@ from cluster.node.keeper import NodeKeeper
 from cluster.node.maker import Maker
 from cluster.node.pod import Pod
 from cluster.node.probes import Prober
+from cluster.node.server import Server
 from cluster.node.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cluster.node.environment import Document
+    from cluster.node.process import Command
 
 _AGAIN: Final = 0.5
 
@@ -57,6 +59,7 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._name: str = orders["name"]
         self._keeper = NodeKeeper(api, orders)
+        self._server = Server(self, address=orders["address"], **orders["serving"])
         self._host = Host(
             name=self._name,
             address=orders["address"],
@@ -75,6 +78,7 @@ class Agent:
         await self._keeper.register()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keeper.renew())
+            group.create_task(self._server.run())
             for path, note in (
                 ("/api/v1/secrets", self._note_in(self._secrets)),
                 ("/api/v1/configmaps", self._note_in(self._config_maps)),
@@ -117,6 +121,17 @@ class Agent:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         answer = await self._api.ask("POST", path, {"spec": spec})
         return str(answer["status"]["token"]).encode()
+
+    # -- what the API server asks ------------------------------------------------------------
+
+    async def open_command(
+        self, namespace: str, pod: str, container: str, command: Sequence[str], *, stdin: bool
+    ) -> Command:
+        """Start a command in a container; raises LookupError if it does not run here."""
+        for each in self._pods.values():
+            if (each.namespace, each.name) == (namespace, pod):
+                return await each.container(container).open_command(command, stdin=stdin)
+        raise LookupError(f"pod {namespace}/{pod} does not run on node {self._name}")
 
     # -- watches -----------------------------------------------------------------------------
 

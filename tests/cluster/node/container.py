@@ -19,10 +19,11 @@ from cluster.node.root import Mount, enter
 from cluster.node.security import Rights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cluster.node.environment import Document
     from cluster.node.host import Host
+    from cluster.node.process import Command
     from cluster.node.volumes import Volumes
 
 #: Seconds that a container has after its hook, however long that took.
@@ -135,6 +136,16 @@ class Container:
             "state": self.state,
             "lastState": self.last_state,
         }
+
+    async def open_command(self, command: Sequence[str], *, stdin: bool) -> Command:
+        """Start a command beside what runs.
+
+        Raises:
+            LookupError: nothing does.
+        """
+        if self._process is None:
+            raise LookupError(f"container {self.name} does not run: {self.state}")
+        return await self._process.open(command, stdin=stdin)
 
     def log(self, run: int | None = None) -> Path:
         """The output of one run, the last one if none is named."""

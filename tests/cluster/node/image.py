@@ -61,7 +61,7 @@ def find_image(reference: str, images: Mapping[str, Image]) -> Image:
 
 
 def laneway_image(checkout: Path, scripts: Path, *, user: int = 65532) -> Image:
-    """This checkout as an image: ``laneway`` is in PATH, and the chaos suite can be imported.
+    """This checkout as an image: ``laneway`` is in PATH; chaos suite and examples can be imported.
 
     Args:
         checkout: its root; the virtual environment is the one that runs this.
@@ -73,7 +73,7 @@ def laneway_image(checkout: Path, scripts: Path, *, user: int = 65532) -> Image:
     entry.write_text(f"#!{python} -P\nimport sys\nfrom laneway.cli import main\nsys.exit(main())\n")
     entry.chmod(0o755)
     scripts.chmod(0o755)
-    parts = ("platform", "tests", "benchmarks")
+    parts = ("platform", "tests", "benchmarks", "examples")
     return Image(
         files={
             f"{PLACE}/src": str(checkout),

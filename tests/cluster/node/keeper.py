@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from cluster.node.api import STRATEGIC, ApiError
+from cluster.node.server import FEATURE, PORT
 from cluster.node.status import now
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class NodeKeeper:
             "capacity": self._capacity,
             "allocatable": self._capacity,
             "conditions": conditions,
+            "declaredFeatures": [FEATURE],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},
             "addresses": [
                 {"type": "InternalIP", "address": self._address},
                 {"type": "Hostname", "address": self._name},

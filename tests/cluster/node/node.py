@@ -18,6 +18,7 @@ from cluster.node.process import NETWORKS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cluster.certificates import Authority
     from cluster.node.image import Image
 
 _TESTS: Final = Path(__file__).parents[2]
@@ -31,6 +32,8 @@ class Cluster(Protocol):
     kubeconfig: Path
     #: It goes with the cluster, whatever happens to the tests.
     folder: Path
+    #: Signs what the API server trusts.
+    authority: Authority
 
     def attach(self, name: str) -> str:
         """Make a network namespace; its address."""
@@ -97,6 +100,8 @@ class Node:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=self._cluster.folder))
         address = self._cluster.attach(self.name)
         self._attached.add(self.name)
+        authority = self._cluster.authority
+        serving = authority.server(self.name, addresses=[address])
         orders = {
             "name": self.name,
             "address": address,
@@ -108,6 +113,11 @@ class Node:
             "labels": self._labels,
             "capacity": self._capacity,
             "lease_period": self._lease_period,
+            "serving": {
+                "certificate": str(serving.certificate),
+                "key": str(serving.key),
+                "authority": str(authority.certificate),
+            },
         }
         netns = NETWORKS / self._cluster.netns_of(self.name)
         with self.log.open("ab") as log:

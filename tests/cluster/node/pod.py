@@ -119,9 +119,11 @@ class Pod:
         return status
 
     def container(self, name: str) -> Container:
-        """One of its containers."""
-        [found] = [each for each in (*self._init, *self._main) if each.name == name]
-        return found
+        """One of its containers. Raises LookupError if it has none of this name."""
+        for each in (*self._init, *self._main):
+            if each.name == name:
+                return each
+        raise LookupError(f"pod {self.namespace}/{self.name} has no container {name}")
 
     def logs(self) -> dict[str, Path]:
         """Where the output of each container's last run is."""

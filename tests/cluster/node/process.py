@@ -23,6 +23,28 @@ _LOOKS: Final = 400
 _NO_ANSWER: Final = 124
 #: What of a command's output is kept, as the kubelet keeps it of a probe.
 _OUTPUT: Final = 10 * 1024
+_NO_PROCESS: Final = "the container has no process"
+
+
+class Command:
+    """A command in a container, beside its PID 1. Made by :meth:`Process.open`."""
+
+    def __init__(self, helper: asyncio.subprocess.Process) -> None:
+        assert helper.stdout is not None
+        assert helper.stderr is not None
+        self._helper = helper
+        #: None unless it was asked for.
+        self.stdin = helper.stdin
+        self.stdout = helper.stdout
+        self.stderr = helper.stderr
+
+    async def wait(self) -> int:
+        """Its exit code: 128 and the signal, where a signal ended it."""
+        return _code(await self._helper.wait())
+
+    async def end(self) -> None:
+        """End it and what it started."""
+        await _kill_family(self._helper)
 
 
 class Process:
@@ -70,8 +92,7 @@ class Process:
 
     async def wait(self) -> int:
         """Its exit code: 128 and the signal, where a signal ended it."""
-        code = await self._outer.wait()
-        return 128 - code if code < 0 else code
+        return _code(await self._outer.wait())
 
     def send(self, number: signal.Signals) -> None:
         """A signal for PID 1. (One that it does not handle has no effect, but for SIGKILL.)"""
@@ -81,21 +102,15 @@ class Process:
                 os.kill(self._first or self._outer.pid, number)
 
     async def execute(self, command: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Run a command beside PID 1, as ``kubectl exec`` does.
+        """Run a command beside PID 1, as a probe does.
 
         Returns:
             Its exit code (124 if it was killed since it took too long) and what it printed.
         """
         if self._first is None:
-            return 1, "the container has no process"
-        helper = await asyncio.create_subprocess_exec(
-            *(_program("nsenter"), f"--target={self._first}", "--mount", "--pid", "--net"),
-            *("--uts", "--ipc", "--root", "--wd", *self._rights, *command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(self._environment),
-            start_new_session=True,
+            return 1, _NO_PROCESS
+        helper = await self._beside(
+            command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.STDOUT
         )
         try:
             output, _ = await asyncio.wait_for(helper.communicate(), seconds)
@@ -106,6 +121,31 @@ class Process:
         assert helper.returncode is not None
         return helper.returncode, output[:_OUTPUT].decode(errors="replace")
 
+    async def open(self, command: Sequence[str], *, stdin: bool) -> Command:
+        """Start a command beside PID 1, as ``kubectl exec`` does.
+
+        Raises:
+            LookupError: the container has no process (any more).
+        """
+        if self._first is None or self._outer.returncode is not None:
+            raise LookupError(_NO_PROCESS)
+        pipe = asyncio.subprocess.PIPE
+        own = pipe if stdin else asyncio.subprocess.DEVNULL
+        return Command(await self._beside(command, stdin=own, stderr=pipe))
+
+    async def _beside(
+        self, command: Sequence[str], *, stdin: int, stderr: int
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(_program("nsenter"), f"--target={self._first}", "--mount", "--pid", "--net"),
+            *("--uts", "--ipc", "--root", "--wd", *self._rights, *command),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=dict(self._environment),
+            start_new_session=True,
+        )
+
     async def _find_first(self) -> None:
         for _ in range(_LOOKS):
             if self._outer.returncode is not None:
@@ -115,6 +155,10 @@ class Process:
                     self._first = found
                     return
             await asyncio.sleep(_LOOK)
+
+
+def _code(returned: int) -> int:
+    return 128 - returned if returned < 0 else returned
 
 
 def _first_child(pid: int) -> int | None:
