@@ -36,7 +36,7 @@ from laneway.errors import (
 from laneway.facts import Fact
 from laneway.once.once import Once
 from laneway.once.unique import Unique
-from laneway.policy.router import Route
+from laneway.policy.route import Route
 from laneway.retry.backoff import Backoff
 
 __version__ = "0.1.0"

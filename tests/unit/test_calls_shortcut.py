@@ -43,6 +43,7 @@ class Recorded(Laneway):
         #: What the broker answers instead of a confirm.
         self.error: Exception | None = None
         self.facts.listen(self.told.append)
+        self._composer: Any = SimpleNamespace(send=self._compose)
 
     def publisher(self, _vhost: Any) -> Any:
         return SimpleNamespace(publish=self._publish)
@@ -55,9 +56,10 @@ class Recorded(Laneway):
     def _send_short(self, *_: Any) -> None:
         """Leave all to the longest way."""
 
-    def _send(self, _decision: Any, _name: Any, _args: Any, _kwargs: Any, *given: Any) -> Any:
-        self.long.append(given[0])
-        return AsyncResult(given[0], app=self)
+    def _compose(self, *job: Any, **_how: Any) -> Any:
+        task_id = job[-1]
+        self.long.append(task_id)
+        return AsyncResult(task_id, app=self)
 
     def went(self) -> str:
         """The ways of the calls so far."""

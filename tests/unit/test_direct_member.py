@@ -122,13 +122,13 @@ def test_what_a_process_reported_of_a_job_is_of_that_job_only(
 ) -> None:
     begin(member)
     nursery.theirs[-1].send(b'{"turn": %d, "request": {"args": [1]}}' % member.slot.turn)
-    seen = [member.request]
+    known = [member.request]
     member.listen()
-    seen.append(member.request)
+    known.append(member.request)
     member.slot.end()
     begin(member)
-    seen.append(member.request)
-    assert seen == [None, {"args": [1]}, None]
+    known.append(member.request)
+    assert known == [None, {"args": [1]}, None]
 
 
 def test_a_process_that_fails_to_start_is_not_replaced_at_once(

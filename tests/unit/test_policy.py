@@ -17,7 +17,7 @@ import laneway.policy.policy
 from laneway.errors import PolicyError, UnknownQueue
 from laneway.policy import Policy, lint_policy, load_policy, policy_root
 from laneway.policy.queues import Queue
-from laneway.policy.router import Route
+from laneway.policy.route import Route
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUEUE = 'summary = "for tests"\nservice_level = "1s"\n'

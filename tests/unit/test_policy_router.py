@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from laneway.errors import CallError, InvalidPriority, RouteIsSecure, UnknownQueue
 from laneway.policy.queues import BrokerLimits, Queue
-from laneway.policy.router import CACHED_NAMES, Decision, Route, Router
+from laneway.policy.route import Route
+from laneway.policy.router import CACHED_NAMES, Decision, Router
 
 if TYPE_CHECKING:
     import random

@@ -15,7 +15,6 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from laneway import Laneway
 from laneway.policy import load_policy
-from laneway.results import late as late_results
 from laneway.results.late import LateResults
 from laneway.worker import result_backend
 from laneway.worker.result_backend import PatientBackend
@@ -162,12 +161,10 @@ def test_a_failure_keeps_its_error(app: Laneway) -> None:
     assert result.traceback == "where"
 
 
-def test_a_later_end_is_not_overtaken_by_an_earlier_one(
-    app: Laneway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_end_is_not_overtaken_by_an_earlier_one(app: Laneway) -> None:
     """A job that failed was replayed, and its worker is the same."""
-    monkeypatch.setattr(late_results, "_AWAY", 0.0)
-    app.late_results = app.backend._late = LateResults(lambda *_: None, first_pause=0.5)
+    late = LateResults(lambda *_: None, first_pause=0.5, away=0.0)
+    app.late_results = app.backend._late = late
     Memory.error = Away("gone")
     app.backend.mark_as_failure("a", ValueError("first"), None, request())
     Memory.error = None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from laneway.results import late as late_results
-from laneway.results.late import LateResults, Write
+from laneway.results.backlog import Write
+from laneway.results.late import LateResults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -226,10 +226,9 @@ def test_the_number_of_those_that_wait_is_shown(
 
 
 def test_a_failure_is_forgotten_after_a_while_when_nothing_waits(
-    make: Callable[..., LateResults], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., LateResults],
 ) -> None:
-    monkeypatch.setattr(late_results, "_AWAY", 0.1)
-    late = make()
+    late = make(away=0.1)
     late.failed(ConnectionError())
     assert late.is_away()
     time.sleep(0.15)

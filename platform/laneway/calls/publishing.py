@@ -6,8 +6,6 @@ Where a job goes is the policy's decision; the job's queue decides the connectio
 from __future__ import annotations
 
 import contextlib
-import functools
-import time
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -17,8 +15,8 @@ from laneway import settings
 from laneway.calls import aside, call, many
 from laneway.calls.accepted import AcceptedMembers
 from laneway.calls.aside import Aside
+from laneway.calls.composer import Composer
 from laneway.calls.next_step import insist, is_next_step
-from laneway.calls.prepared import FAILED_AT_HEADER, QUEUE_HEADER, READY_AT_HEADER
 from laneway.calls.sender import Sender, Written
 from laneway.calls.shortcut import Shortcut
 from laneway.errors import BatchIncomplete, LanewayError
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from laneway.broker import BrokerAddress, VhostKind
     from laneway.policy import Policy
     from laneway.policy.router import Decision
-    from laneway.publish.producer import JobProducer
     from laneway.publish.taker import Taker
     from laneway.publish.tracing import Tracer
 
@@ -71,6 +68,7 @@ class PublishingApp(Celery):
         self._publishers: dict[str, Publisher] = {}
         self._accepted = AcceptedMembers()
         self._sender = Sender(self)
+        self._composer = Composer(self)
         self._shortcut = Shortcut(self, self._sender)
         self._aside = Aside()
         super().__init__(main, *args, **celery)
@@ -167,7 +165,17 @@ class PublishingApp(Celery):
             told.update(queue=decision.queue, priority=decision.priority)
             # As Celery has it, a countdown wins over an ETA.
             due = eta is not None and countdown is None
-            return self._send(decision, name, args, kwargs, task_id, wait, due, options, into)
+            return self._composer.send(
+                decision,
+                name,
+                args,
+                kwargs,
+                task_id,
+                wait=wait,
+                due=due,
+                options=options,
+                into=into,
+            )
 
         try:
             insisting = into is None and is_next_step(task_id, options, self.current_worker_task)
@@ -244,79 +252,6 @@ class PublishingApp(Celery):
         into.add(
             call_.vhost, written.task_id, decision.task, decision.queue, decision.priority, message
         )
-
-    def _send(
-        self,
-        decision: Decision,
-        name: str,
-        args: Any,
-        kwargs: Any,
-        task_id: str,
-        wait: int | None,
-        due: bool,
-        options: dict[str, Any],
-        into: Taker | None,
-    ) -> AsyncResult:
-        options = call.without_destination(options)
-        ready_at = time.time() + (wait or 0)
-        headers = options["headers"] = {
-            **(options.get("headers") or {}),
-            READY_AT_HEADER: round(ready_at, 6),
-            QUEUE_HEADER: decision.queue,
-        }
-        if wait and not due:
-            # "In five seconds" is up when the broker's delay is, whatever a clock says. By the time
-            # that Celery would write here, a worker whose clock is behind would hold the job again.
-            headers["eta"] = None
-        if options.get("retries"):
-            # Celery gives a retry the headers of the attempt before.
-            headers.setdefault(FAILED_AT_HEADER, round(time.time(), 6))
-        # RabbitMQ below 4.0 tells the age of a queue's oldest message from this property.
-        options["timestamp"] = int(ready_at)
-        vhost = self.policy.queues[decision.queue].vhost
-        followed = None
-        if self.tracer is not None and vhost != "secure":
-            followed = self.tracer.follow(
-                name,
-                task_id,
-                decision.queue,
-                retries=options.get("retries") or 0,
-                parent=self.current_worker_task,
-            )
-        if followed is not None:
-            headers.update(followed.headers)
-        with (
-            self._producer(vhost, into, task_id, name, decision) as producer,
-            tracing.to_its_end(followed, lambda: producer.body_size),
-        ):
-            return super().send_task(
-                name,
-                args,
-                kwargs,
-                countdown=wait,
-                task_id=task_id,
-                producer=producer,
-                router=call.Decided(decision),
-                **options,
-            )
-
-    @contextlib.contextmanager
-    def _producer(
-        self, vhost: VhostKind, into: Taker | None, task_id: str, name: str, decision: Decision
-    ) -> Iterator[JobProducer]:
-        """Who sends what Celery composes: at once, or whoever takes it."""
-        if into is None:
-            with self.publisher(vhost).producer() as producer:
-                yield producer
-            return
-        producer = into.producer(vhost)
-        producer.into = functools.partial(
-            into.add, vhost, task_id, name, decision.queue, decision.priority
-        )
-        try:
-            yield producer
-        finally:
-            producer.into = None
 
     @contextlib.contextmanager
     def batch(

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Final
 from laneway.errors import PolicyError, UnknownQueue
 from laneway.policy.problems import by_line, did_you_mean
 from laneway.policy.queue_files import load_queues, queue_files
-from laneway.policy.router import Router, priority_problem, team_problem
+from laneway.policy.route import priority_problem, team_problem
+from laneway.policy.router import Router
 from laneway.policy.routing_file import load_routing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from laneway.policy.queues import Queue
-    from laneway.policy.router import Route
+    from laneway.policy.route import Route
     from laneway.policy.routing_file import Routing
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from laneway.policy.problems import at, did_you_mean, shortened
-from laneway.policy.router import Route
+from laneway.policy.route import Route
 
 if TYPE_CHECKING:
     from pathlib import Path

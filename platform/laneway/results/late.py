@@ -15,17 +15,19 @@ that jobs lose no time.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from laneway.after_fork import start_afresh_in_child
+from laneway.results.backlog import Backlog
+from laneway.results.outage import AWAY, FIRST_PAUSE, LAST_PAUSE, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from laneway.results.backlog import Waiting, Write
 
 log = logging.getLogger(__name__)
 
@@ -35,49 +37,12 @@ MOST_WAITING: Final = 10_000
 MOST_BYTES: Final = 64 * 2**20
 #: Seconds after which a result that could not be stored is given up.
 LONGEST_WAIT: Final = 3600.0
-#: Seconds between two tries while nothing can be stored, at most; drawn anew each time.
-LONGEST_PAUSE: Final = 2.0
-_FIRST_PAUSE: Final = 0.1
-#: Seconds after the last failure for which the backend counts as away.
-_AWAY: Final = 5.0
-#: Seconds between two tries when the process is about to end.
-_LAST_PAUSE: Final = 0.2
-#: Seconds after which a backend that stays away is said again.
-_SAY_AGAIN: Final = 60.0
 
 
 class Gauge(Protocol):
     """Where the number of jobs with waiting results is shown."""
 
     results_waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Something to be written about a job."""
-
-    #: What it is; a later one of the same kind replaces it.
-    kind: str
-    #: Writes it; raises if it could not.
-    write: Callable[[], object]
-    #: Bytes that it keeps in memory.
-    size: int = 0
-    #: Seconds to wait before the next try of what may have happened in part.
-    rest: float = 0.0
-
-
-@dataclass(slots=True)
-class _Job:
-    task_id: str
-    task: str | None
-    since: float
-    #: By kind, in the order in which they are written.
-    writes: dict[str, Write] = field(default_factory=dict)
-    not_before: float = 0.0
-
-    @property
-    def size(self) -> int:
-        return sum(write.size for write in self.writes.values())
 
 
 class LateResults:
@@ -89,6 +54,7 @@ class LateResults:
         most_bytes: bytes that their results may take.
         longest: seconds that one may wait.
         first_pause: seconds before the second try; doubled with each failure in a row.
+        away: seconds after the last failure for which the backend counts as away.
     """
 
     def __init__(
@@ -98,14 +64,14 @@ class LateResults:
         most: int = MOST_WAITING,
         most_bytes: int = MOST_BYTES,
         longest: float = LONGEST_WAIT,
-        first_pause: float = _FIRST_PAUSE,
+        first_pause: float = FIRST_PAUSE,
+        away: float = AWAY,
     ) -> None:
         #: Tells that a job's result, or its part of a chord, is lost.
         self.lost = lost
-        self._most = most
-        self._most_bytes = most_bytes
+        self._new_backlog = partial(Backlog, most, most_bytes, longest)
+        self._new_outage = partial(Outage, first_pause, away)
         self._longest = longest
-        self._first_pause = first_pause
         self._gauge: Gauge | None = None
         self.start_afresh()
         start_afresh_in_child(self)
@@ -115,20 +81,15 @@ class LateResults:
         #: Whether there is anything to look at: while not, storing a result costs nothing more.
         self.troubled = False
         self._news = threading.Condition()
-        self._jobs: OrderedDict[str, _Job] = OrderedDict()
-        self._at_hand: _Job | None = None
-        self._bytes = 0
-        self._failures = 0
-        self._say_again_at = 0.0
-        self._away_until = 0.0
-        self._pause_until = 0.0
+        self._backlog = self._new_backlog()
+        self._outage = self._new_outage()
         self._closing_at: float | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
         """Jobs with results that wait."""
-        return len(self._jobs) + (self._at_hand is not None)
+        return len(self._backlog)
 
     def show(self, gauge: Gauge) -> None:
         """Keep ``gauge.results_waiting`` true from now on."""
@@ -139,7 +100,7 @@ class LateResults:
         """Whether the backend failed so lately that nobody but the thread need ask for it."""
         if not self.troubled:
             return False
-        if self._away_until > time.monotonic():
+        if self._outage.lasts(time.monotonic()):
             return True
         with self._news:
             self.troubled = bool(self.waiting)
@@ -150,8 +111,7 @@ class LateResults:
         if not self.troubled:
             return False
         with self._news:
-            at_hand = self._at_hand
-            return task_id in self._jobs or (at_hand is not None and at_hand.task_id == task_id)
+            return task_id in self._backlog
 
     def failed(self, error: BaseException) -> None:
         """Note that something could not be stored."""
@@ -170,14 +130,7 @@ class LateResults:
         now = time.monotonic()
         with self._news:
             self.troubled = True
-            job = self._jobs.get(task_id)
-            if job is None:
-                job = self._jobs[task_id] = _Job(task_id, task, now)
-            replaced = job.writes.pop(write.kind, None)
-            job.writes[write.kind] = write
-            job.not_before = max(job.not_before, now + wait)
-            self._bytes += write.size - (replaced.size if replaced else 0)
-            lost = self._beyond_the_bounds()
+            lost = self._backlog.add(task_id, task, write, now, wait)
             self._start()
             self._show()
             self._news.notify()
@@ -190,29 +143,16 @@ class LateResults:
         with self._news:
             now = time.monotonic()
             self._closing_at = now + seconds
-            self._pause_until = min(self._pause_until, now + _LAST_PAUSE)
+            self._outage.hurry(now)
             self._news.notify()
         if self._thread is not None:
             self._thread.join(seconds)
         with self._news:
-            left = list(self._jobs.values())
-            if self._at_hand is not None:
-                left.insert(0, self._at_hand)
-                self._at_hand = None
-            self._jobs.clear()
-            self._bytes = 0
+            left = self._backlog.clear()
             self._show()
         self._tell_lost(left, "the process ended before its result could be stored")
 
     # -- with the lock held --------------------------------------------------------------------
-
-    def _beyond_the_bounds(self) -> list[_Job]:
-        lost = []
-        while len(self._jobs) > self._most or (self._bytes > self._most_bytes and self._jobs):
-            _, job = self._jobs.popitem(last=False)
-            self._bytes -= job.size
-            lost.append(job)
-        return lost
 
     def _start(self) -> None:
         if self._thread is None and self._closing_at is None:
@@ -224,22 +164,8 @@ class LateResults:
             self._gauge.results_waiting = self.waiting
 
     def _note_failure(self, error: BaseException) -> None:
-        now = time.monotonic()
-        if now >= self._say_again_at:
-            self._say_again_at = now + _SAY_AGAIN
-            # Its text can repeat what was to be written.
-            log.warning(
-                "the result backend does not take results (%s): jobs go on, what they returned is "
-                "kept and stored when it does",
-                type(error).__name__,
-            )
         self.troubled = True
-        self._failures += 1
-        self._away_until = now + _AWAY
-        bound = min(self._first_pause * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE)
-        if self._closing_at is not None:
-            bound = _LAST_PAUSE
-        self._pause_until = now + bound * random.uniform(0.5, 1.0)  # noqa: S311 (only a pause)
+        self._outage.failed(error, time.monotonic(), ending=self._closing_at is not None)
 
     # -- the thread ----------------------------------------------------------------------------
 
@@ -249,78 +175,49 @@ class LateResults:
                 for kind, write in tuple(job.writes.items()):
                     write.write()
                     with self._news:
-                        del job.writes[kind]
-                        self._bytes -= write.size
+                        self._backlog.written(kind)
             except Exception as error:  # noqa: BLE001 (backends raise what they like)
-                self._put_back(job, error)
+                self._put_back(error)
             else:
                 self._written()
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Waiting | None:
+        """The next job to be tried; None when the process ends."""
         with self._news:
             while True:
                 now = time.monotonic()
-                wait, job = self._first_due(now)
-                if job is not None:
-                    del self._jobs[job.task_id]
-                    self._at_hand = job
-                    return job
+                wait: float | None = None
+                if len(self._backlog) and not (wait := self._outage.pause(now)):
+                    wait, job = self._backlog.take(now)
+                    if job is not None:
+                        return job
                 closing = self._closing_at
                 if closing is not None:
-                    if not self._jobs or now >= closing:
+                    if not len(self._backlog) or now >= closing:
                         return None
-                    wait = min(wait or _LAST_PAUSE, _LAST_PAUSE, closing - now)
+                    wait = min(wait or LAST_PAUSE, LAST_PAUSE, closing - now)
                 self._news.wait(wait)
-
-    def _first_due(self, now: float) -> tuple[float | None, _Job | None]:
-        """The first job to be tried, or how long to wait for one; None is until there is news."""
-        if not self._jobs:
-            return None, None
-        if self._pause_until > now:
-            return self._pause_until - now, None
-        due = float("inf")
-        for job in self._jobs.values():
-            if job.not_before <= now:
-                return None, job
-            due = min(due, job.not_before)
-        return due - now, None
 
     def _written(self) -> None:
         with self._news:
-            again, self._failures = self._failures > 0, 0
-            self._away_until = self._pause_until = 0.0
-            self._at_hand = None
-            self.troubled = bool(self._jobs)
+            again = self._outage.ended()
+            self._backlog.done()
+            self.troubled = bool(self.waiting)
             self._show()
         if again:
             log.info("the result backend takes results again; %d wait", self.waiting)
 
-    def _put_back(self, job: _Job, error: Exception) -> None:
-        now = time.monotonic()
-        lost = []
+    def _put_back(self, error: Exception) -> None:
         with self._news:
-            if self._at_hand is None:
+            if not self._backlog.at_hand:
                 # Given up in the meantime.
                 return
             self._note_failure(error)
-            self._at_hand = None
-            at = next(iter(job.writes.values()))
-            job.not_before = now + at.rest
-            newer = self._jobs.pop(job.task_id, None)
-            if newer is not None:
-                for kind, write in newer.writes.items():
-                    replaced = job.writes.pop(kind, None)
-                    self._bytes -= replaced.size if replaced else 0
-                    job.writes[kind] = write
-            if now - job.since > self._longest:
-                self._bytes -= job.size
-                lost.append(job)
-            else:
-                # Behind the others: what is wrong may be wrong with this one alone.
-                self._jobs[job.task_id] = job
+            lost = self._backlog.put_back(time.monotonic())
             self._show()
-        self._tell_lost(lost, f"not stored for {self._longest:g} s ({type(error).__name__})")
+        if lost is not None:
+            self._tell_lost([lost], f"not stored for {self._longest:g} s ({type(error).__name__})")
 
-    def _tell_lost(self, jobs: list[_Job], why: str) -> None:
+    def _tell_lost(self, jobs: list[Waiting], why: str) -> None:
         for job in jobs:
             self.lost(job.task, job.task_id, why)

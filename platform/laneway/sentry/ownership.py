@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from laneway.policy import Policy
-    from laneway.policy.router import Route
+    from laneway.policy.route import Route
 
 
 def ownership_rules(policy: Policy) -> list[str]:

@@ -20,7 +20,7 @@ from celery.backends.base import BaseKeyValueStoreBackend
 from celery.exceptions import BackendGetMetaError, SoftTimeLimitExceeded
 from redis.exceptions import DataError, RedisError
 
-from laneway.results.late import Write
+from laneway.results.backlog import Write
 from laneway.results.redis import JobRedisBackend, JobSentinelBackend
 
 if TYPE_CHECKING:
