@@ -8,6 +8,7 @@ import pytest
 
 from laneway.policy import load_policy
 from laneway.scaling.simulate import World
+from laneway.scaling.simulate.keda import POLLING_INTERVAL, Trigger
 from support.chart import KEDA, ROOT, render, workers_of
 from support.chart_cases import CASES, QUEUES, TYPES, told
 
@@ -69,6 +70,10 @@ def test_kedas_triggers_are_made_of_the_worker(queue: str) -> None:
     assert composed["formula"] == "slots ?? (rabbit * 1)"
     assert composed["target"] == str(worker["concurrency"])
     assert composed["metricType"] == "AverageValue"
+    # The simulator's KEDA is this one.
+    assert spec["pollingInterval"] == POLLING_INTERVAL
+    assert spec["fallback"]["failureThreshold"] == Trigger().failure_threshold
+    assert "cooldownPeriod" not in spec
     # One metric: a plain trigger beside it would be a maximum.
     assert {each["name"] for each in spec["triggers"]} == {"slots", "rabbit"}
 

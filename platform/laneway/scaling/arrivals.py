@@ -178,9 +178,7 @@ class Arrivals:
 
     def rise(self) -> Rate | None:
         """The rate over the last seconds, if chance and late looks cannot make it of the mean."""
-        mean, risen = self.rate(), None
-        if mean is not None and self._rise < self._window:
-            risen = self._over(self._rise)
+        mean, risen = self.rate(), self._over(self._rise)
         if mean is None or risen is None:
             return None
         jobs = risen.per_second * risen.covers
