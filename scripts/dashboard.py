@@ -66,6 +66,7 @@ OF_A_QUEUE: dict[str, tuple[str, Lines]] = {
             "there": f"sum(laneway_concurrency{{{QUEUE}}})",
             "busy": f"max(laneway_busy_slots{{{QUEUE}}})",
             "workers": f"count(laneway_concurrency{{{QUEUE}}})",
+            "ready workers": f"sum(laneway_ready{{{QUEUE}}})",
         },
     ),
     "What went wrong": (
@@ -84,6 +85,10 @@ OF_CONTROL: dict[str, tuple[str, Lines]] = {
     "Messages in the dead inbox": (
         "short",
         {"{{vhost}}": f"max by (vhost) (laneway_dead_inbox{{{ALL}}})"},
+    ),
+    "Dead letters that wait for a decision": (
+        "short",
+        {"{{queue}}": f"max by (queue) (laneway_dead_letters_open{{{ALL}}})"},
     ),
     "Results that wait for their backend": (
         "short",

@@ -279,6 +279,33 @@ def test_drift_warns_and_the_worker_works(address: BrokerAddress, redis: Private
         assert make_app(address, redis.url).send_task("plain.add", (1, 1)).get(timeout=60) == 2
 
 
+#: A worker's rights in its virtual host, but for those by which it sees `dead` and `dead.inbox`.
+_PIDBOX = r"celeryev|(reply\.)?celery\.pidbox|.*\.celery\.pidbox"
+NEARLY_ENOUGH = {
+    "configure": f"^({_PIDBOX})$",
+    "write": rf"^(amq\.default|jobs|celery_delayed_27|worker\.reports|{_PIDBOX})$",
+    "read": rf"^(default|laneway\.(paused|topology)\..*|{_PIDBOX})$",
+}
+
+
+@pytest.mark.broker43
+def test_what_a_worker_may_not_see_is_a_warning_with_the_right_and_it_works(
+    topology: BrokerAddress, redis: PrivateRedis
+) -> None:
+    from integration.test_topology import another_user
+
+    with another_user(topology, tags="", **NEARLY_ENOUGH) as login:
+        env = environment(topology.as_user(*login), redis.url)
+        with WorkerProcess("default", env) as worker:
+            worker.wait_for("topology_drift", 2)
+            job = make_app(topology, redis.url).send_task("plain.add", (1, 2), queue="default")
+            assert job.get(timeout=60) == 3
+            assert worker.stop() == 0
+        for right in ("write ^dead$", r"write ^dead\.inbox$"):
+            # (The log is JSON.)
+            assert f"Let the user {right} there" in worker.tail().replace("\\\\", "\\")
+
+
 def test_a_paused_queue_keeps_its_jobs_until_resumed(
     topology: BrokerAddress, redis: PrivateRedis, worker: WorkerProcess
 ) -> None:
