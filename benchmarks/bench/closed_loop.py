@@ -26,8 +26,10 @@ from laneway.broker import broker_address
 from laneway.broker.management import Management
 from laneway.local import RunDirectory, start_rabbitmq
 from laneway.policy import load_policy
-from laneway.scaling.simulate import Laneway, QueueLength, Trace, World
+from laneway.scaling import Pace
+from laneway.scaling.simulate import KedaRabbitmq, Laneway, Trace, World
 from laneway.scaling.simulate.hpa import Hpa
+from laneway.scaling.simulate.keda import Trigger
 from laneway.scaling.simulate.seen import Reader, Seen, Statistics
 from laneway.scaling.simulate.trace import arrivals_of, runtimes_of
 from laneway.topology import apply_plan, make_plan
@@ -143,7 +145,7 @@ def _control(
     say: Callable[[str], None],
 ) -> list[tuple[float, int]]:
     """Until every job has ended."""
-    reader = Reader.begin(world)
+    reader, trigger = Reader(world), Trigger()
     statistics, load = None, None
     now = time.monotonic()
     looks_at, syncs_at, says_at = now, now + world.sync_period, now
@@ -152,15 +154,23 @@ def _control(
         now = time.monotonic()
         pods.tend()
         if now >= looks_at:
-            looks_at += world.look_interval
+            looks_at += world.pace.every
             statistics = read(management, address.vhost("jobs"), world.queue.name, statistics)
-            load = reader.look(statistics, journal.finished()) or load
+            load = reader.look(now, statistics, journal.finished())
         if now >= syncs_at:
             syncs_at += world.sync_period
             # KEDA asks the broker, whenever the HPA asks KEDA.
             statistics = read(management, address.vhost("jobs"), world.queue.name, statistics)
             current = len(pods.wanted)
-            seen = Seen(statistics, load, 0.0, current, current)
+            seen = Seen(
+                at=now,
+                statistics=statistics,
+                load=load,
+                trigger=trigger,
+                cpu=0.0,
+                ready=current,
+                pods=current,
+            )
             pods.scale(hpa.decide(now, current, policy.recommend(world, seen, current)))
         history.append((now - begin, len(pods.wanted)))
         if now >= says_at and statistics is not None:
@@ -291,9 +301,7 @@ def world_of(policy: Path) -> World:
     return World(
         queue=load_policy(policy).queue("default"),
         sync_period=5.0,
-        look_interval=2.0,
-        arrivals_window=20.0,
-        runtime_window=30.0,
+        pace=Pace(every=2),
     )
 
 
@@ -319,7 +327,7 @@ def main() -> None:
     ):
         world = world_of(_write_policy(home.path / "world"))
         planned = plan(options.seconds, options.seed)
-        policies: list[Policy] = [Laneway(), QueueLength(4)]
+        policies: list[Policy] = [Laneway(), KedaRabbitmq("QueueLength", 4)]
         for policy in policies:
             measured = run_loop(
                 world, policy, planned, broker=broker, folder=home.path, seed=options.seed, say=say

@@ -1,4 +1,4 @@
-"""The three jobs that every system runs."""
+"""The three jobs that every system runs, and one that fails."""
 
 from __future__ import annotations
 
@@ -34,6 +34,21 @@ def cpu(job: int) -> None:
     until = time.thread_time() + RUNTIME
     while time.thread_time() < until:
         sum(range(200))
+
+
+#: Every so many-th of the jobs of :func:`declining` fails.
+DECLINED_EVERY: Final = 100
+
+
+class Declined(Exception):
+    """What a job raises that fails."""
+
+
+def declining(job: int) -> None:
+    """As :func:`noop`, but every hundredth fails."""
+    _ledger.started(job)
+    if job % DECLINED_EVERY == 0:
+        raise Declined(f"the job {job}")
 
 
 #: By name.

@@ -70,9 +70,7 @@ def predict(world: World, policy: Policy, measured: Measured, seeds: int = 9) ->
         queue=world.queue,
         pod_start=(starts[0], starts[-1]),
         sync_period=world.sync_period,
-        look_interval=world.look_interval,
-        arrivals_window=world.arrivals_window,
-        runtime_window=world.runtime_window,
+        pace=world.pace,
     )
     return [simulate(measured.trace, known, policy, seed) for seed in range(seeds)]
 

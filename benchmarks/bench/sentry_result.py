@@ -1,4 +1,4 @@
-"""What Sentry costs, as pairs of runs with it and without brought it: ratios with their ranges."""
+"""What Sentry costs, as pairs of workers with it and without say: ratios with their ranges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bench.account import Account
-from bench.summary import Spread
+from bench.summary import Spread, median_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ _TOLD: Final = (
 class Drain:
     """One drain of a filled queue of no-ops."""
 
-    #: Starts a second between the first and the last tenth.
+    #: Starts a second while both of the pair were busy.
     rate: float
     #: Microseconds of processor time that all processes of the worker took for a job.
     cpu: float
@@ -39,7 +39,7 @@ class Drain:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two drains, one after the other."""
+    """Two drains at the same time."""
 
     off: Drain
     on: Drain
@@ -56,12 +56,13 @@ class SentryCost:
     #: What ran: the machine, versions, the command.
     about: dict[str, Any]
     system: str
+    #: What was the matter with the server (:data:`bench.sink.Trouble`); every hundredth job failed.
+    trouble: str | None = None
     pairs: list[Pair] = field(default_factory=list)
 
-    def ratio(self, name: str) -> Spread | None:
-        """The ratios of the pairs, with Sentry beside without; None if there is no pair."""
-        values = [pair.ratio(name) for pair in self.pairs]
-        return Spread.of(values) if values else None
+    def ratios(self, name: str) -> list[float]:
+        """The ratios of the pairs, with Sentry beside without."""
+        return [pair.ratio(name) for pair in self.pairs]
 
     @property
     def faults(self) -> list[str]:
@@ -81,21 +82,23 @@ class SentryCost:
     @property
     def summary(self) -> list[str]:
         """It in a few lines, for people."""
-        lines = [f"Sentry on and off in turns, {self.system}: {len(self.pairs)} pairs of drains."]
+        lines = [
+            f"Sentry on and off side by side, {self.system}: {len(self.pairs)} pairs of drains."
+        ]
+        if self.trouble is not None:
+            lines.append(f"The server: {self.trouble}. Every hundredth job fails, in all drains.")
         for name, title, unit, digits in _TOLD:
-            ratio = self.ratio(name)
-            if ratio is None:
+            values = self.ratios(name)
+            if not values:
                 continue
             own = Spread.of([getattr(pair.on, name) for pair in self.pairs])
             other = Spread.of([getattr(pair.off, name) for pair in self.pairs])
             lines.append(
                 f"{title}: {_written(own, digits)} {unit} with it, {_written(other, digits)} "
-                f"without; with it {ratio.median - 1:+.1%} ({ratio.low - 1:+.1%} to "
-                f"{ratio.high - 1:+.1%})"
+                f"without; with it {_change(values)}"
             )
-        rate = self.ratio("rate")
-        if rate is not None:
-            lines.append(f"At most {MOST:.0%} less throughput: {_verdict(rate)}.")
+        if self.pairs:
+            lines.append(f"At most {MOST:.0%} less throughput: {_verdict(self.ratios('rate'))}.")
         return [*lines, *(f"RED: {fault}" for fault in self.faults)]
 
     def write(self, file: Path) -> None:
@@ -124,13 +127,25 @@ def _written(spread: Spread, digits: int) -> str:
     return median if spread.runs == 1 else f"{median} ({low}–{high})"
 
 
-def _verdict(rate: Spread) -> str:
-    """Whether the bound is kept, as far as the range of the pairs lets anybody say."""
-    least = 1 - MOST
-    if rate.runs < 3:
+def _change(ratios: list[float]) -> str:
+    """The median of the pairs' ratios, between what it lies, and their range."""
+    spread, interval = Spread.of(ratios), median_interval(ratios)
+    sure = "" if interval is None else f"95 %: {_percent(interval)}; "
+    return f"{spread.median - 1:+.1%} ({sure}pairs: {_percent((spread.low, spread.high))})"
+
+
+def _percent(ends: tuple[float, float]) -> str:
+    return f"{ends[0] - 1:+.1%} to {ends[1] - 1:+.1%}"
+
+
+def _verdict(ratios: list[float]) -> str:
+    """Whether the bound is kept, as far as the pairs let anybody say."""
+    least, interval = 1 - MOST, median_interval(ratios)
+    if interval is None:
         return "too few pairs to say"
-    if rate.low >= least:
-        return "kept by every pair"
-    if rate.high < least:
-        return "not kept by any pair"
-    return "kept by the median, not by every pair" if rate.median >= least else "not kept"
+    if interval[0] >= least:
+        return "kept"
+    if interval[1] < least:
+        return "not kept"
+    kept = Spread.of(ratios).median >= least
+    return f"{'kept' if kept else 'not kept'} by the median; more pairs would say it surely"

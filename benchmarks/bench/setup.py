@@ -33,6 +33,11 @@ _VENV: Final = ROOT / ".venv-bench"
 PEERS_PYTHON: Final = _VENV / "bin" / "python"
 
 
+#: What the image holds, and no more: a developer's libraries cost memory too.
+_IMAGE_LOCK: Final = ROOT / "deploy" / "image" / "requirements.lock"
+_IMAGE_VENV: Final = ROOT / ".venv-bench-image"
+
+
 class Absent(Exception):
     """A system is not measured; the message says why."""
 
@@ -42,25 +47,66 @@ def set_up_peers(report: Callable[[str], None]) -> None:
 
     What cannot be installed is reported; then the systems that need it are absent.
     """
-    stamp = _VENV / ".installed"
-    if stamp.exists() and stamp.stat().st_mtime >= _LOCK.stat().st_mtime:
+    if _is_there(_VENV, _LOCK):
         return
     report(f"installing the peers into {_VENV.name} (about a minute)")
+    problem = _install(_VENV, _LOCK)
+    if problem is None:
+        return
+    report(f"not all could be installed: {problem}")
+    if PEERS_PYTHON.exists():
+        _install_one_by_one(report)
+
+
+def set_up_image(report: Callable[[str], None]) -> str:
+    """Make a virtual environment of what the image holds, this checkout's engine as a wheel.
+
+    Returns:
+        Its Python.
+
+    Raises:
+        Absent: it could not be made.
+    """
+    python = str(_IMAGE_VENV / "bin" / "python")
+    problem = None
+    if not _is_there(_IMAGE_VENV, _IMAGE_LOCK):
+        report(f"installing what the image holds into {_IMAGE_VENV.name} (half a minute)")
+        problem = _install(_IMAGE_VENV, _IMAGE_LOCK)
+    with tempfile.TemporaryDirectory() as wheels:
+        pip = ["-m", "pip", "-q", "--disable-pip-version-check"]
+        build = [sys.executable, *pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels]
+        problem = problem or _end_of([*build, str(ROOT)])
+        found = [str(wheel) for wheel in Path(wheels).glob("*.whl")]
+        install = [python, *pip, "install", "--no-deps", "--force-reinstall", *found]
+        problem = problem or _end_of(install)
+    if problem:
+        raise Absent(f"what the image holds could not be installed: {problem}")
+    return python
+
+
+def _is_there(venv: Path, lock: Path) -> bool:
+    stamp = venv / ".installed"
+    return stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime
+
+
+def _install(venv: Path, lock: Path) -> str | None:
+    """Make a virtual environment from a lock file; the end of what was said if that failed."""
     # The engine's own Python, so that all systems run on the same.
     python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return _end_of([str(ROOT / "scripts" / "setup"), str(venv), str(lock)], PYTHON=str(python))
+
+
+def _end_of(command: list[str], **environment: str) -> str | None:
+    """The last line that a command said, if it failed."""
     done = subprocess.run(
-        [str(ROOT / "scripts" / "setup"), str(_VENV), str(_LOCK)],
+        command,
         cwd=ROOT,
-        env={**os.environ, "PYTHON": str(python)},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode == 0:
-        return
-    report(f"not all could be installed: {last_line(done.stderr)}")
-    if PEERS_PYTHON.exists():
-        _install_one_by_one(report)
+    return None if done.returncode == 0 else last_line(done.stderr)
 
 
 def draw(folder: Path, report: Callable[[str], None]) -> None:
@@ -122,12 +168,21 @@ class Setup:
         run: owns all processes and files.
         rabbitmq: the private broker.
         ledgers: where the ledgers go.
+        python: that runs Laneway, in place of the one that this runs on.
     """
 
-    def __init__(self, run: RunDirectory, rabbitmq: PrivateRabbitMQ, ledgers: Path) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        rabbitmq: PrivateRabbitMQ,
+        ledgers: Path,
+        *,
+        python: str = sys.executable,
+    ) -> None:
         self._run = run
         self._rabbitmq = rabbitmq
         self._ledgers = ledgers
+        self._python = python
         self._environment = {**clean_environment(), "PYTHONPATH": str(_BENCHMARKS)}
 
     def stage(self, system: System) -> Stage:
@@ -164,7 +219,7 @@ class Setup:
         return Place(
             broker=self._rabbitmq.url,
             vhost=address.vhost("jobs"),
-            python=sys.executable,
+            python=self._python,
             environment=self._environment | ours,
         )
 

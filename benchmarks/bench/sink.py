@@ -1,19 +1,34 @@
-"""A server in the place of Sentry's: takes what comes, answers at once, and counts."""
+"""A server in the place of Sentry's: takes what comes, answers at once or as told, and counts."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Final, Literal, Self, get_args
+
+#: What is the matter with the server: it needs ten seconds for each answer, refuses with this
+#: status, or hangs up instead of an answer.
+Trouble = Literal["slow", "429", "500", "hangs-up"]
+TROUBLES: Final[tuple[Trouble, ...]] = get_args(Trouble)
+
+_SLOW: Final = 10.0
 
 
 class Sink:
-    """Listens on a random port of 127.0.0.1 while it is open; use as a context manager."""
+    """Listens on a random port of 127.0.0.1 while it is open; use as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        trouble: what is the matter with it; None if nothing.
+    """
+
+    def __init__(self, trouble: Trouble | None = None) -> None:
         #: Envelopes that came so far.
         self.envelopes = 0
-        guard = threading.Lock()
+        self._seen = 0
+        guard, ended = threading.Lock(), threading.Event()
+        self._ended = ended
+        status = int(trouble) if trouble in {"429", "500"} else 200
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -21,10 +36,17 @@ class Sink:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with guard:
                     sink.envelopes += 1
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
+                if trouble == "hangs-up":
+                    self.close_connection = True
+                    return
+                if trouble == "slow":
+                    ended.wait(_SLOW)
+                # (Who was told to end does not wait for an answer of ten seconds.)
+                with contextlib.suppress(OSError):
+                    self.send_response(status)
+                    self.send_header("Content-Length", "2")
+                    self.end_headers()
+                    self.wfile.write(b"{}")
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
@@ -38,9 +60,15 @@ class Sink:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def taken(self) -> int:
+        """Envelopes that came since the last look."""
+        before, self._seen = self._seen, self.envelopes
+        return self._seen - before
 
     @property
     def dsn(self) -> str:

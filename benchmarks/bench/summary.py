@@ -32,6 +32,19 @@ class Spread:
         return cls(median=median(values), low=min(values), high=max(values), runs=len(values))
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Between which values the median of all runs that could be made lies, with 95 % certainty.
+
+    By the order of the values alone (the sign test): nothing is assumed of how they are spread, and
+    a run that something disturbed moves no end. None for fewer than six, which cannot say it.
+    """
+    count, outside, rank = len(values), 0.0, 0
+    while (outside := outside + 2 * math.comb(count, rank) / 2**count) <= 0.05:
+        rank += 1
+    ordered = sorted(values)
+    return (ordered[rank - 1], ordered[count - rank]) if rank else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
     """One system's median against another's, so that above 1 is always the better."""

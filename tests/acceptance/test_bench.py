@@ -48,7 +48,7 @@ def test_a_quick_run_accounts_for_every_job(home: Path, tmp_path: Path) -> None:
     assert "run 1 work    Laneway, prefork" in answer.err
 
 
-def test_what_sentry_costs_is_measured_in_turns(home: Path, tmp_path: Path) -> None:
+def test_what_sentry_costs_is_measured_side_by_side(home: Path, tmp_path: Path) -> None:
     answer = bench(home, tmp_path, "--sentry")
     assert answer.status == 0, answer.out + answer.err
 

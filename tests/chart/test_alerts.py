@@ -77,6 +77,10 @@ def fact(kind: str, values: str) -> dict[str, str]:
     return high("laneway_facts_total", values, kind=kind, pod="a")
 
 
+def ready(values: str, pod: str = "a") -> dict[str, str]:
+    return high("laneway_ready", values, pod=pod)
+
+
 def cases_of_fact(alert: str, kind: str) -> list[Case]:
     return [
         Case(alert, "the first one ever", (fact(kind, "0x5 1x20"),), 10, True),
@@ -89,6 +93,7 @@ SLOTS = "laneway_slots_needed"
 BACKLOG = "laneway_backlog_jobs"
 KNOWN = "laneway_scaler_known"
 CONCURRENCY = "laneway_concurrency"
+OPEN = "laneway_dead_letters_open"
 CASES = [
     Case("LanewayServiceLevelBurnsFast", "40 % are late", (*waits("0+6x90", "0+10x90"),), 70, True),
     Case("LanewayServiceLevelBurnsFast", "20 % are", (*waits("0+8x90", "0+10x90"),), 70, False),
@@ -144,6 +149,11 @@ CASES = [
         False,
         group="low",
     ),
+    Case("LanewayNotReady", "one of two never was", (ready("0x40"), ready("1x40", "b")), 18, True),
+    Case("LanewayNotReady", "it was, a while ago", (ready("1x10 0x30"),), 24, False),
+    Case("LanewayNotReady", "it is no more", (ready("1x10 0x30"),), 32, True),
+    Case("LanewayNotReady", "it has just begun", (ready("_x20 0x20"),), 29, False),
+    Case("LanewayNotReady", "each of many for a moment", (ready("0 0 1x40"),), 18, False),
     Case("LanewayScalerUnknown", "no answer", (), 11, True),
     Case("LanewayScalerUnknown", "it says so", (high(KNOWN, "0x20"),), 11, True),
     Case(
@@ -158,6 +168,20 @@ CASES = [
     Case("LanewayAtMax", "one less", (high(SLOTS, "79x30"),), 16, False),
     Case("LanewayAtMax", "a burst", (high(SLOTS, "20x5 200x10 20x20"),), 16, False),
     *cases_of_fact("LanewayDeadLetters", "dead_lettered"),
+    Case("LanewayLettersWait", "for five hours", (high(OPEN, "1x400", pod="a"),), 260, True),
+    Case(
+        "LanewayLettersWait", "decided in time", (high(OPEN, "1x200 0x200", pod="a"),), 260, False
+    ),
+    Case("LanewayLettersWait", "for an hour", (high(OPEN, "0x200 1x90", pod="a"),), 260, False),
+    Case("LanewayLettersWait", "none", (high(OPEN, "0x400", pod="a"),), 260, False),
+    Case("LanewayLettersWait", "nobody knows", (), 260, False),
+    Case(
+        "LanewayLettersWait",
+        "one replica after the other begins anew",
+        (high(OPEN, "1x100 _x300", pod="a"), high(OPEN, "_x110 1x290", pod="b")),
+        260,
+        True,
+    ),
     *cases_of_fact("LanewayQuarantined", "quarantined"),
     *cases_of_fact("LanewayResultsLost", "result_lost"),
     Case("LanewayTopologyDrift", "found at a start", (fact("topology_drift", "1x30"),), 16, True),

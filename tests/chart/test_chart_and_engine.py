@@ -93,7 +93,7 @@ def test_a_worker_gets_the_secrets_of_its_own_virtual_host_and_no_rights_to_mana
             secrets = {
                 each["valueFrom"]["secretKeyRef"]["name"] for each in env if "valueFrom" in each
             }
-            shared = {"laneway-results", "keys"}
+            shared = {"laneway-results-secure" if queue == "secure" else "laneway-results", "keys"}
             own = {name.removeprefix("laneway-broker-") for name in secrets - shared}
             assert own <= theirs, f"{queue}/{container}"
             assert "LANEWAY_MANAGEMENT_URL" not in {each["name"] for each in env}

@@ -37,14 +37,6 @@ SKIPPED = {
     ),
     "CKV_K8S_8": ("a liveness probe", "doctor", "the pod of `helm test` ends by itself"),
     "CKV_K8S_9": ("a readiness probe", "doctor", "the pod of `helm test` ends by itself"),
-    "CKV2_K8S_6": (
-        "a NetworkPolicy",
-        "(doctor|topology)",
-        (
-            "both run for seconds and answer nobody; where they may go is the namespace's own "
-            "default policy to say"
-        ),
-    ),
 }
 
 

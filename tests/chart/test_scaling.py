@@ -6,9 +6,12 @@ import json
 
 import pytest
 
+from laneway.policy import load_policy
+from laneway.scaling.simulate import World
 from support.chart import KEDA, ROOT, render, workers_of
 from support.chart_cases import CASES, QUEUES, TYPES, told
 
+SCALED = "ScaledObject"
 SCALERS = {"none": None, "hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
 
 
@@ -93,7 +96,8 @@ def test_keda_knows_everything_that_its_triggers_are_told(case: str) -> None:
     found = render(CASES[case])
     logins = {each["metadata"]["name"]: each for each in found.of("TriggerAuthentication")}
     for scaled in found.of("ScaledObject"):
-        for trigger in scaled["spec"]["triggers"]:
+        # (More triggers are the values' own.)
+        for trigger in [t for t in scaled["spec"]["triggers"] if t["name"] in {"slots", "rabbit"}]:
             known = TRIGGERS[trigger["type"]]
             told_here = trigger["metadata"]
             login = logins.get(trigger.get("authenticationRef", {}).get("name"))
@@ -126,13 +130,18 @@ def test_out_is_at_once_and_in_is_slow(queue: str, kind: str) -> None:
         advanced = found.worker(queue, "ScaledObject")["spec"]["advanced"]
         behavior = advanced["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert {"type": "Percent", "value": 100, "periodSeconds": 15} in behavior["scaleUp"]["policies"]
-    down = behavior["scaleDown"]
-    assert down["stabilizationWindowSeconds"] == 300
-    assert {(each["type"], each["value"], each["periodSeconds"]) for each in down["policies"]} == {
-        ("Percent", 25, 60),
-        ("Pods", 1, 60),
-    }
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+    up, down = (
+        {(each["type"], each["value"], each["periodSeconds"]) for each in behavior[key]["policies"]}
+        for key in ("scaleUp", "scaleDown")
+    )
+    assert up == {("Percent", 900, 15)}
+    assert down == {("Percent", 25, 60), ("Pods", 1, 60)}
+    # The simulator plays what the chart says.
+    played = World(queue=load_policy(ROOT).queue("high")).behavior
+    for found_ones, rules in ((up, played.out), (down, played.into)):
+        assert found_ones == {(each.kind, each.value, each.period) for each in rules.limits}
+    assert (played.out.stabilisation, played.into.stabilisation) == (0, 300)
 
 
 def test_an_hpa_asks_for_slots_and_never_for_the_processor() -> None:
@@ -140,6 +149,69 @@ def test_an_hpa_asks_for_slots_and_never_for_the_processor() -> None:
     [metric] = found.worker("high", "HorizontalPodAutoscaler")["spec"]["metrics"]
     assert metric["external"]["metric"]["name"] == "laneway_slots_needed"
     assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "4"}
+
+
+def test_keda_on_every_queue_at_once_is_four_scalers_apart() -> None:
+    """Each its own Deployment, bounds, address and trigger; one login for each virtual host."""
+    values = CASES["keda-everywhere"]
+    found, workers = render(values), workers_of(values)
+    scaled = {each["metadata"]["labels"]["laneway.dev/queue"]: each for each in found.of(SCALED)}
+    assert set(scaled) == set(QUEUES)
+    assert len(found.of(SCALED)) == 4
+    assert found.of("HorizontalPodAutoscaler") == [], "KEDA makes them: two would fight"
+    for queue, each in scaled.items():
+        spec, worker = each["spec"], workers[queue]
+        assert spec["scaleTargetRef"] == {"name": found.worker(queue)["metadata"]["name"]}
+        assert "replicas" not in found.worker(queue)["spec"]
+        asked = worker["autoscaling"]
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (asked["min"], asked["max"])
+        assert spec["pollingInterval"] == asked["pollingIntervalSeconds"]
+        assert each["metadata"].get("annotations", {}) == asked["annotations"]
+        slots, rabbit = spec["triggers"][:2]
+        assert slots["metadata"]["url"].endswith(f"/scale/{queue}")
+        assert rabbit["metadata"]["queueName"] == queue
+        assert rabbit["metadata"]["vhostName"] == f"staging-{worker['vhost']}"
+        assert rabbit["metadata"]["host"] == "https://rabbit.broker:15672"
+        assert rabbit["authenticationRef"] == {"name": f"laneway-scaler-{worker['vhost']}"}
+        of_a_pod = {trigger["metadata"].get("targetValue") for trigger in spec["triggers"]} - {None}
+        assert of_a_pod == {str(worker["concurrency"])}
+        assert spec["advanced"]["scalingModifiers"]["target"] == str(worker["concurrency"])
+    names = [
+        each["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"]
+        for each in scaled.values()
+    ]
+    assert len(set(names)) == 4
+    assert [t["name"] for t in scaled["default"]["spec"]["triggers"]] == [
+        "slots",
+        "rabbit",
+        "morning",
+    ]
+    logins = {each["metadata"]["name"]: each for each in found.of("TriggerAuthentication")}
+    taken = {
+        name: {e["parameter"]: (e["name"], e["key"]) for e in each["spec"]["secretTargetRef"]}
+        for name, each in logins.items()
+    }
+    assert taken == {
+        "laneway-scaler-jobs": {
+            "username": ("laneway-scaler-jobs", "username"),
+            "password": ("laneway-scaler-jobs", "password"),
+        },
+        "laneway-scaler-secure": {
+            "username": ("scaler-of-secure", "user"),
+            "password": ("scaler-of-secure", "word"),
+        },
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_scales_the_control_process(case: str) -> None:
+    """So its `replicas` may always be written: nobody else's number is overwritten."""
+    found = render(CASES[case])
+    control = found.one("Deployment", "laneway-control")
+    assert control["spec"]["replicas"] in {1, 2}
+    workers = {each["metadata"]["name"] for each in found.workers().values()}
+    for kind in ("HorizontalPodAutoscaler", SCALED):
+        assert {each["spec"]["scaleTargetRef"]["name"] for each in found.of(kind)} <= workers
 
 
 def test_keda_is_asked_for_only_where_a_worker_is_scaled_by_it() -> None:

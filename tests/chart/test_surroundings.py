@@ -9,7 +9,7 @@ import pytest
 
 from support.chart import CHART, MONITORS, NAMESPACE, RELEASE, Manifest, helm, render, workers_of
 from support.chart_cases import CASES, QUEUES, every_worker, told
-from support.chart_invariants import pod
+from support.chart_invariants import pod, selects
 
 TYPES_OF_MONITORS = {"PodMonitor": "podMonitor", "ServiceMonitor": "serviceMonitor"}
 
@@ -93,6 +93,69 @@ def test_places_are_those_that_were_named() -> None:
     [found] = policies({"workerDefaults": {"networkPolicy": {"broker": there}}}).values()
     [rule] = [each for each in found["spec"]["egress"] if 5672 in ports([each])]
     assert rule["to"] == there
+
+
+def fence_of(component: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The rules of the one NetworkPolicy of a component."""
+    [found] = render(values).of("NetworkPolicy", component=component)
+    return dict(found["spec"])
+
+
+def test_what_applies_the_topology_reaches_names_and_the_broker_and_nobody_asks_it() -> None:
+    """Its user may change everything on the broker."""
+    spec = fence_of("topology", {})
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
+    assert ports(spec["egress"]) == {53, 5672, 5671, 15672, 15671}
+    values = {
+        "sentry": {"existingSecret": "open"},
+        "broker": {"port": 5673, "managementPort": 443},
+        "workerDefaults": {"networkPolicy": {"broker": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}},
+        "control": {"networkPolicy": {"management": [{"ipBlock": {"cidr": "10.2.0.0/16"}}]}},
+        "topology": {
+            "networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.3.0.0/16"}}]}]}
+        },
+    }
+    names, broker, management, extra = fence_of("topology", values)["egress"]
+    assert ports([names]) == {53}
+    assert (ports([broker]), broker["to"]) == (
+        {5671, 5672, 5673},
+        [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
+    )
+    assert (ports([management]), management["to"]) == (
+        {443, 15671, 15672},
+        [{"ipBlock": {"cidr": "10.2.0.0/16"}}],
+    )
+    assert extra == {"to": [{"ipBlock": {"cidr": "10.3.0.0/16"}}]}
+    off = {"topology": {"networkPolicy": {"enabled": False}}}
+    assert render(off).of("NetworkPolicy", component="topology") == []
+    assert render({"topology": {"enabled": False}}).of("NetworkPolicy", component="topology") == []
+
+
+def test_a_hooks_fence_stands_before_its_pod() -> None:
+    found = render({"topology": {"hook": True}})
+    [job] = found.of("Job")
+    [fence] = found.of("NetworkPolicy", component="topology")
+    mine, its = fence["metadata"]["annotations"], job["metadata"]["annotations"]
+    assert mine["helm.sh/hook"] == its["helm.sh/hook"]
+    assert int(mine["helm.sh/hook-weight"]) < int(its["helm.sh/hook-weight"])
+
+
+@pytest.mark.parametrize("case", ["fenced", "furnished"])
+def test_every_pod_can_be_fenced_by_one_policy_of_its_own(case: str) -> None:
+    """Where a namespace denies by default, a pod without a policy would reach nothing."""
+    fences = {"workerDefaults": {"networkPolicy": {"enabled": "always"}}}
+    found = render(CASES[case] if case == "fenced" else {**CASES[case], **fences})
+    every = [each["spec"]["podSelector"] for each in found.of("NetworkPolicy")]
+    labels = [each["metadata"]["labels"] for each in found.of("Pod")]
+    labels += [
+        each["spec"]["template"]["metadata"]["labels"]
+        for kind in ("Deployment", "Job")
+        for each in found.of(kind)
+    ]
+    assert len(labels) == len(QUEUES) + 3, "workers, control, topology and the pod of helm test"
+    for own in labels:
+        assert len([each for each in every if selects(each, own)]) == 1, own
 
 
 # --- Monitors ---------------------------------------------------------------------------------

@@ -15,6 +15,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: What somebody sets whose broker has a certificate of their own authority.
+CERTIFIED = {
+    "env": {"SSL_CERT_FILE": "/etc/ca/ca.pem"},
+    "extraEnv": [{"name": "A", "value": "b"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+}
+
+
+@pytest.mark.parametrize("container", ["worker", "topology", "control", "job", "doctor"])
+def test_whoever_goes_to_the_broker_can_be_given_its_certificate(container: str) -> None:
+    """The worker, what waits before it, the control process, the Job, and `helm test`."""
+    found = render({"workerDefaults": CERTIFIED, "control": CERTIFIED, "topology": CERTIFIED})
+    match container:
+        case "worker" | "topology":
+            spec = pod(found.worker("high"))
+        case "control":
+            spec = pod(found.one("Deployment", "laneway-control"))
+        case "job":
+            [job] = found.of("Job")
+            spec, container = pod(job), "topology"
+        case _:
+            [test] = found.of("Pod")
+            spec = test["spec"]
+    every = [*spec.get("initContainers", ()), *spec["containers"]]
+    [one] = [each for each in every if each["name"] == container]
+    env = {each["name"]: each.get("value") for each in one["env"]}
+    assert (env["SSL_CERT_FILE"], env["A"]) == ("/etc/ca/ca.pem", "b")
+    assert one["envFrom"] == CERTIFIED["extraEnvFrom"]
+    assert {"name": "ca", "mountPath": "/etc/ca"} in one["volumeMounts"]
+    assert {"name": "ca", "configMap": {"name": "ca"}} in spec["volumes"]
+
+
+def test_the_job_and_helms_own_test_go_where_they_are_sent() -> None:
+    place = {
+        "affinity": {"nodeAffinity": {}},
+        "nodeSelector": {"pool": "fast"},
+        "tolerations": [{"key": "fast", "operator": "Exists"}],
+        "priorityClassName": "urgent",
+    }
+    found = render({"control": place, "topology": {**place, "podLabels": {"team": "platform"}}})
+    [job], [test] = found.of("Job"), found.of("Pod")
+    for spec in (pod(job), test["spec"]):
+        assert place.items() <= spec.items()
+    assert job["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
+
+
 def others(manifests: Manifests, queue: str) -> list[Manifest]:
     """All objects that are not of one worker (the alerts and monitors of all are no worker's)."""
     return [

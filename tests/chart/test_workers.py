@@ -39,10 +39,7 @@ def test_a_worker_reads_the_secrets_of_its_own_virtual_host(queue: str) -> None:
 
 def test_a_secure_worker_is_apart_in_what_it_reports_and_where_results_lie() -> None:
     found = render(
-        {
-            "sentry": {"existingSecret": "open", "secure": {"existingSecret": "closed"}},
-            "results": {"secure": {"existingSecret": "results-closed"}},
-        }
+        {"sentry": {"existingSecret": "open", "secure": {"existingSecret": "closed"}}},
     )
     seen = {}
     for queue in ("high", "secure"):
@@ -52,6 +49,8 @@ def test_a_secure_worker_is_apart_in_what_it_reports_and_where_results_lie() -> 
             for name, each in env.items()
             if "valueFrom" in each
         }
+    assert seen["high"]["LANEWAY_RESULT_BACKEND"] == "laneway-results"
+    assert seen["secure"]["LANEWAY_RESULT_BACKEND"] == "laneway-results-secure"
     assert seen["high"]["LANEWAY_SENTRY_DSN"] == "open"
     assert "LANEWAY_SENTRY_SECURE_DSN" not in seen["high"]
     assert seen["secure"]["LANEWAY_SENTRY_SECURE_DSN"] == "closed"
@@ -81,7 +80,7 @@ def test_probes_ask_the_worker_itself_and_never_start_a_process(queue: str) -> N
     probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
     asked = {name: probe["httpGet"] for name, probe in probes.items()}
     assert asked == {
-        "startup": {"path": "/readyz", "port": "http"},
+        "startup": {"path": "/livez", "port": "http"},
         "readiness": {"path": "/readyz", "port": "http"},
         "liveness": {"path": "/livez", "port": "http"},
     }
@@ -90,10 +89,18 @@ def test_probes_ask_the_worker_itself_and_never_start_a_process(queue: str) -> N
     assert env["LANEWAY_HEALTH"] == "0.0.0.0:8080"
 
 
-def test_a_broker_that_is_away_for_long_starts_no_worker_again() -> None:
-    """The startup probe asks for readiness, and its failure does restart: it must have patience."""
-    probe = main_container(render().worker("high"))["startupProbe"]
-    assert probe["periodSeconds"] * probe["failureThreshold"] >= 1800
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_broker_that_is_away_starts_no_worker_again(queue: str) -> None:
+    """What restarts a pod never asks for the broker; what stalls a rollout does."""
+    container = main_container(render().worker(queue))
+    for kind in ("startup", "liveness"):
+        assert container[f"{kind}Probe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 600, "to import the application"
+    spec = render().worker(queue)["spec"]
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert spec["progressDeadlineSeconds"] == 1800, "then the rollout says that it failed"
 
 
 # --- What others see ------

@@ -34,6 +34,7 @@ _SECRETS: Final = {
     "laneway-broker-control": ("url", "management-url"),
     "laneway-broker-topology": ("url", "management-url"),
     "laneway-results": ("url",),
+    "laneway-results-secure": ("url",),
 }
 
 

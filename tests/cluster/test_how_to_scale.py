@@ -75,6 +75,7 @@ class Operator:
             "ADMIN_URL": everything["URL"],
             "ADMIN_MANAGEMENT_URL": everything["MANAGEMENT"],
             "REDIS_URL": f"redis://redis.{NAMESPACE}.svc:6379/0",
+            "SECURE_REDIS_URL": f"redis://secure:unused@redis.{NAMESPACE}.svc:6379/0",
             "MANAGEMENT_HOST": f"http://{host}:{endpoint.management_port}",
             "SCALER_USER": endpoint.user,
             "SCALER_PASSWORD": endpoint.password,

@@ -13,6 +13,7 @@ import pytest
 
 import laneway
 from laneway.broker.connect import connection_to
+from laneway.control.open_letters import IndexFolder, OpenLetters
 from laneway.control.renewal import renewal
 from laneway.deadletter import DeadLetters, Selection, postbox
 from laneway.deadletter.audit import Entry
@@ -264,11 +265,32 @@ def cli(app: Laneway, home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_the_control_process_renews_letters(app: Laneway, letters: DeadLetters) -> None:
     post_many(app, [letter("old-job")])
-    one = renewal(app, ["jobs", "secure"], by="control@here")
+    folder = IndexFolder()
+    one = renewal(app, ["jobs", "secure"], by="control@here", folder=folder)
     assert not one.look(time.monotonic, threading.Event()), "not at every start"
     one.do(threading.Event())
+    folder.close()
     [event] = letters.get("old-job.0").history
     assert (event.verb, event.by) == ("renewed", "control@here")
+
+
+def test_the_control_process_counts_open_letters(app: Laneway, letters: DeadLetters) -> None:
+    """On the broker, as its thread does: what is new, by queue, and what was decided."""
+    folder, stop = IndexFolder(), threading.Event()
+    count = OpenLetters(app, ["jobs", "secure"], folder)
+    try:
+        count.look(stop)
+        assert set(count.by_queue().values()) == {0}
+        post_many(app, [letter(f"job-{n}", queue="low") for n in range(300)])
+        count.look(stop)
+        assert count.by_queue()["low"] == 300
+        letters.discard(Selection(queue="low", until=2e9))
+        post_many(app, [letter("one", queue="high")])
+        count.look(stop)
+        assert (count.by_queue()["low"], count.by_queue()["high"]) == (0, 1)
+    finally:
+        count.close()
+        folder.close()
 
 
 def test_two_commands_may_read_at_once(app: Laneway, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import kombu
 import pytest
 
 from laneway.broker.management import Management
+from support.direct_worker import DirectWorker
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
 
@@ -30,19 +31,6 @@ pytestmark = pytest.mark.integration
 PATIENCE = 60
 
 
-class DirectWorker(WorkerProcess):
-    """A worker of ``low`` with the direct pool and the rough tasks."""
-
-    def __init__(self, env: dict[str, str], *options: str, processes: int = 1) -> None:
-        super().__init__(
-            "low",
-            env,
-            *(() if "--pool" in options else ("--pool", "direct")),
-            *("--concurrency", str(processes), *options),
-            app="support.rough_tasks:app",
-        )
-
-
 @pytest.fixture
 def env(topology: BrokerAddress, redis: PrivateRedis) -> dict[str, str]:
     return environment(topology, redis.url)
@@ -54,7 +42,7 @@ def app(topology: BrokerAddress, redis: PrivateRedis) -> Laneway:
 
 
 @pytest.fixture
-def worker(env: dict[str, str]) -> Iterator[WorkerProcess]:
+def worker(env: dict[str, str]) -> Iterator[DirectWorker]:
     """A group of one process."""
     with DirectWorker(env) as worker:
         yield worker
@@ -95,7 +83,7 @@ def active(app: Laneway) -> list[dict[str, Any]]:
 # -- limits --------------------------------------------------------------------------------------
 
 
-def test_a_soft_limit_lets_the_job_clean_up(app: Laneway, worker: WorkerProcess) -> None:
+def test_a_soft_limit_lets_the_job_clean_up(app: Laneway, worker: DirectWorker) -> None:
     assert send(app, "rough.soft").get(timeout=PATIENCE) == "cleaned up"
     assert worker.of("failed") == []
 
@@ -119,7 +107,7 @@ def test_a_hard_limit_ends_even_a_job_that_holds_the_interpreters_lock(
 
 
 def test_neighbours_of_a_killed_job_run_once_and_are_not_charged(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+    app: Laneway, worker: DirectWorker, topology: BrokerAddress
 ) -> None:
     warm_up(app, worker)
     hung = send(app, "rough.pid", 40, time_limit=1, priority=9)
@@ -168,7 +156,7 @@ def test_a_process_killed_from_outside_loses_and_doubles_nothing(
     with DirectWorker(env, processes=2) as worker:
         warm_up(app, worker)
         jobs = [send(app, "rough.pid", 0.01, ignore_result=True) for _ in range(300)]
-        victims = children(worker.process.pid)
+        victims = worker.processes
         assert len(victims) == 2
         worker.wait_for("succeeded", 100, timeout=PATIENCE)
         os.kill(victims[0], signal.SIGKILL)
@@ -179,27 +167,9 @@ def test_a_process_killed_from_outside_loses_and_doubles_nothing(
         ended = [f.task_id for f in worker.of("succeeded") if f.task_id in ids]
         # Only a job that ran at that moment may run again; what had ended does not.
         assert len(ended) <= len(ids) + 1
-        until(lambda: len(children(worker.process.pid)) == 2, "the process is replaced")
+        until(lambda: len(worker.processes) == 2, "the process is replaced")
         assert worker.stop() == 0
     assert ready(topology) == 0
-
-
-def children(parent: int) -> list[int]:
-    """The processes that run jobs: the children of the nursery."""
-    [nursery] = _children(parent)
-    return _children(nursery)
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
 
 
 def test_when_the_parent_is_killed_nothing_stays(
@@ -208,7 +178,7 @@ def test_when_the_parent_is_killed_nothing_stays(
     with DirectWorker(env, processes=2) as worker:
         job = send(app, "rough.pid", 5)
         worker.wait_for("started", task_id=job.id)
-        pids = [*_children(worker.process.pid), *children(worker.process.pid)]
+        pids = [worker.nursery, *worker.processes]
         worker.process.kill()
         until(lambda: not any(_alive(pid) for pid in pids), "all processes are gone")
     with DirectWorker(env) as worker:
@@ -224,7 +194,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_job_that_allocates_without_end_fails_alone(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+    app: Laneway, worker: DirectWorker, topology: BrokerAddress
 ) -> None:
     hungry = send(app, "rough.eat")
     [failed] = worker.wait_for("failed", task_id=hungry.id, timeout=PATIENCE)
@@ -234,27 +204,26 @@ def test_a_job_that_allocates_without_end_fails_alone(
     assert ready(topology, "dead.inbox") == 0
 
 
-def test_a_job_may_fork(app: Laneway, worker: WorkerProcess) -> None:
+def test_a_job_may_fork(app: Laneway, worker: DirectWorker) -> None:
     first = send(app, "rough.fork").get(timeout=PATIENCE)
     assert send(app, "rough.fork").get(timeout=PATIENCE) == first
 
 
 def test_a_process_that_a_job_forked_does_not_go_on_as_a_worker(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+    app: Laneway, worker: DirectWorker, topology: BrokerAddress
 ) -> None:
     stray = send(app, "rough.stray")
     worker.wait_for("succeeded", task_id=stray.id, timeout=PATIENCE)
     answers = [send(app, "rough.pid").get(timeout=PATIENCE) for _ in range(10)]
     assert len({answer["pid"] for answer in answers}) == 1
     assert {answer["counted"] for answer in answers} == {0}
-    assert children(worker.process.pid) == [answers[0]["pid"]]
+    assert worker.processes == [answers[0]["pid"]]
     assert ready(topology, "dead.inbox") == 0
 
 
-def test_when_the_nursery_is_killed_the_worker_ends(app: Laneway, worker: WorkerProcess) -> None:
+def test_when_the_nursery_is_killed_the_worker_ends(app: Laneway, worker: DirectWorker) -> None:
     assert send(app, "plain.add", 1, 1).get(timeout=PATIENCE) == 2
-    [nursery] = _children(worker.process.pid)
-    os.kill(nursery, signal.SIGKILL)
+    os.kill(worker.nursery, signal.SIGKILL)
     worker.process.wait(PATIENCE)
     assert "the nursery of the processes is gone" in "".join(worker.lines)
 
@@ -324,7 +293,7 @@ def test_what_is_held_behind_a_long_job_is_given_to_others(
 
 
 def test_long_jobs_are_not_held_ahead(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+    app: Laneway, worker: DirectWorker, topology: BrokerAddress
 ) -> None:
     jobs = [send(app, "rough.pid", 0.3) for _ in range(12)]
     worker.wait_for("succeeded", 9, timeout=PATIENCE)
@@ -339,9 +308,7 @@ def test_long_jobs_are_not_held_ahead(
 # -- orders --------------------------------------------------------------------------------------
 
 
-def test_inspect_and_terminate(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
-) -> None:
+def test_inspect_and_terminate(app: Laneway, worker: DirectWorker, topology: BrokerAddress) -> None:
     running = send(app, "rough.pid", 40)
     waiting = send(app, "rough.pid")
     worker.wait_for("started", task_id=running.id)
@@ -358,11 +325,11 @@ def test_inspect_and_terminate(
     assert ready(topology, "dead.inbox") == 0
 
 
-def test_grow_and_shrink(app: Laneway, worker: WorkerProcess) -> None:
+def test_grow_and_shrink(app: Laneway, worker: DirectWorker) -> None:
     app.control.pool_grow(2)
-    until(lambda: len(children(worker.process.pid)) == 3, "three processes")
+    until(lambda: len(worker.processes) == 3, "three processes")
     app.control.pool_shrink(1)
-    until(lambda: len(children(worker.process.pid)) == 2, "two processes")
+    until(lambda: len(worker.processes) == 2, "two processes")
 
 
 # -- the broker comes and goes -------------------------------------------------------------------
@@ -393,7 +360,7 @@ def test_jobs_go_on_after_the_connection_was_cut(
 
 
 def test_a_message_that_comes_too_early_waits_in_the_broker(
-    app: Laneway, worker: WorkerProcess, topology: BrokerAddress
+    app: Laneway, worker: DirectWorker, topology: BrokerAddress
 ) -> None:
     due = datetime.now(UTC) + timedelta(seconds=4)
     with kombu.Connection(topology.kombu_urls("jobs")) as connection:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from laneway.probes import TURN
 from laneway.queue_control import pause_queue, resume_queue
 from support.proxy import Proxy
 from support.workers import WorkerProcess, environment, make_app
@@ -102,6 +103,48 @@ def test_a_worker_without_its_broker_is_alive_and_not_ready(
             assert ask(port, "/livez").status_code == 200
             proxy.accept()
             wait_for_status(port, "/readyz", 200)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "direct"])
+def test_a_worker_that_starts_without_its_broker_is_alive_and_waits(
+    topology: BrokerAddress, redis: PrivateRedis, pool: str
+) -> None:
+    """What a startup probe asks: nobody is started again because the broker is away."""
+    url, port = urlsplit(topology.urls[0]), free_port()
+    assert url.hostname is not None
+    assert url.port is not None
+    with Proxy(url.hostname, url.port) as proxy:
+        proxy.refuse()
+        through = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}"))
+        env = environment(topology, redis.url, LANEWAY_BROKER_URL=through.geturl())
+        worker = WorkerProcess("low", env, "--pool", pool, "--health", str(port))
+        try:
+            until = time.monotonic() + PATIENCE
+            while not answers(port):
+                assert time.monotonic() < until
+                assert worker.process.poll() is None, worker.tail()
+                time.sleep(0.1)
+            # Longer than the patience with a loop that turned once and then stands.
+            for _ in range(int(TURN) + 5):
+                assert ask(port, "/livez").status_code == 200
+                answer = ask(port, "/readyz")
+                assert (answer.status_code, answer.text) == (503, "not connected to the broker\n")
+                time.sleep(1)
+            assert number(ask(port, "/metrics").text, "laneway_ready", queue="low") == 0
+            proxy.accept()
+            wait_for_status(port, "/readyz", 200)
+            assert number(ask(port, "/metrics").text, "laneway_ready", queue="low") == 1
+        finally:
+            worker.stop()
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens already."""
+    try:
+        ask(port, "/livez")
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def test_a_taken_port_ends_the_worker_with_the_reason(

@@ -7,6 +7,7 @@ process 1 of its own namespace, user 10001 without any rights, on a read-only ro
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -163,6 +164,18 @@ def test_it_is_user_10001_without_rights_on_a_read_only_root(image: Stage) -> No
     assert "Read-only file system: '/opt/x'" in said
 
 
+def test_its_user_and_group_have_names_and_nobody_can_log_in(image: Stage) -> None:
+    code = (
+        "import getpass, grp, os; "
+        "print(getpass.getuser(), grp.getgrgid(os.getegid()).gr_name, os.path.expanduser('~'))"
+    )
+    with image.start(["python3", "-c", code], {}) as started:
+        said = started.communicate(timeout=PATIENCE)[0]
+    assert said == "laneway laneway /nonexistent\n"
+    shadow = image.root / "etc/shadow"
+    assert not shadow.exists() or "laneway" not in shadow.read_text()
+
+
 def test_the_default_command_is_the_help(image: Stage) -> None:
     with image.start(image.command, {}) as started:
         said = started.communicate(timeout=PATIENCE)[0]
@@ -199,6 +212,8 @@ def test_the_pods_of_the_manifests(
         said = started.communicate(timeout=pod["terminationGracePeriodSeconds"])[0]
         assert started.returncode == 0, said
         assert time.monotonic() - began < pod["terminationGracePeriodSeconds"]
+        assert "SecurityWarning" not in said, "Celery knows its user and group"
+        assert not re.search(r"(?m)^\S+: \w*Warning: ", said), said
     assert healthcheck(image, port) != 0
 
     pod = manifest("control", "Deployment")

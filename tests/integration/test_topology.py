@@ -259,17 +259,88 @@ def another_user(address: BrokerAddress, *, tags: str, **rights: str) -> Iterato
             api.delete(f"users/{user}").raise_for_status()
 
 
-def test_check_needs_no_privilege(
+@contextmanager
+def connected_with(address: BrokerAddress, **rights: str) -> Iterator[Any]:
+    """A connection of a user with nothing but these rights."""
+    connect: Any = Connection
+    every = {"configure": "^$", "write": "^$", "read": "^$"} | rights
+    with (
+        another_user(address, tags="", **every) as login,
+        connect(address.as_user(*login).kombu_urls("jobs")) as connection,
+    ):
+        yield connection
+
+
+LEAST = {"write": r"^(jobs|dead|dead\.inbox)$", "read": r"^(high|laneway\.topology\..*)$"}
+
+
+def test_check_needs_no_privilege_and_sees_what_is_missing(
+    management: Management, policy: Policy, address: BrokerAddress, broker: TestBroker
+) -> None:
+    """A worker's least rights show it all; none of them lets it change what stands."""
+    apply(management, policy, address)
+    vhost = address.vhost("jobs")
+    digest = desired_topology(policy, broker.profile, "jobs").digest
+    with connected_with(address, **LEAST) as connection:
+        assert check_topology(connection, policy, broker.profile, "jobs", "high") == []
+        management.delete_exchange(vhost, digest_exchange(digest))
+        (found,) = check_topology(connection, policy, broker.profile, "jobs", "high")
+        assert found.severity == "drift"
+        management.delete_queue(vhost, DEAD_INBOX)
+        (found,) = check_topology(connection, policy, broker.profile, "jobs", "high")
+        assert found.severity == "fatal"
+        assert DEAD_INBOX in found.what
+
+
+#: What each part wants its worker's user to have.
+WANTED = {
+    "jobs": "write ^jobs$",
+    "dead": "write ^dead$",
+    "dead.inbox": r"write ^dead\.inbox$",
+    "high": "read ^high$",
+    "laneway.topology": r"read ^laneway\.topology\..*$",
+}
+
+
+@pytest.mark.parametrize(
+    ("rights", "unseen"),
+    [
+        ({}, set(WANTED)),
+        ({"write": "^jobs$", "read": "^high$"}, {"dead", "dead.inbox", "laneway.topology"}),
+        (LEAST | {"read": "^high$"}, {"laneway.topology"}),
+    ],
+)
+def test_what_the_broker_refuses_to_say_is_unknown_and_the_right_is_named(
+    management: Management,
+    policy: Policy,
+    address: BrokerAddress,
+    broker: TestBroker,
+    rights: dict[str, str],
+    unseen: set[str],
+) -> None:
+    """RabbitMQ 3.10 tells everybody; 4.3 only those with some right on the very thing."""
+    apply(management, policy, address)
+    with connected_with(address, **rights) as connection:
+        found = check_topology(connection, policy, broker.profile, "jobs", "high")
+        user = connection.userid
+    if broker.profile.name == "3.10":
+        assert found == []
+        return
+    assert {each.severity for each in found} == {"unknown"}
+    assert all(f"the user {user!r} has no right on it" in each.what for each in found)
+    cures = {each.cure.removeprefix("Let the user ").split(" there,")[0] for each in found}
+    assert cures == {WANTED[name] for name in unseen}
+
+
+def test_unknown_does_not_hide_what_is_missing(
     management: Management, policy: Policy, address: BrokerAddress, broker: TestBroker
 ) -> None:
     apply(management, policy, address)
-    rights = {"configure": "^$", "write": "^(jobs|high)$", "read": "^high$"}
-    connect: Any = Connection
-    with (
-        another_user(address, tags="", **rights) as login,
-        connect(address.as_user(*login).kombu_urls("jobs")) as connection,
-    ):
-        assert check_topology(connection, policy, broker.profile, "jobs", "high") == []
+    management.delete_queue(address.vhost("jobs"), "high")
+    with connected_with(address, read="^high$") as connection:
+        first, *others = check_topology(connection, policy, broker.profile, "jobs", "high")
+    assert first.severity == "fatal"
+    assert {each.severity for each in others} <= {"unknown"}
 
 
 def test_a_policymaker_may_plan_and_apply_in_virtual_hosts_that_exist(

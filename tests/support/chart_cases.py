@@ -27,12 +27,53 @@ def _file(name: str) -> dict[str, Any]:
     return dict(yaml.load(text, Loader=yaml.CSafeLoader))
 
 
+_MORNING = {
+    "timezone": "UTC",
+    "start": "0 6 * * *",
+    "end": "0 9 * * *",
+    "desiredReplicas": "3",
+}
 _FROM_PROMETHEUS = [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
 
 #: Name: what it sets.
 CASES: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     **{f"type-{kind}": every_worker(autoscaling={"type": kind}) for kind in TYPES},
+    # KEDA on every queue at once, each as it alone is told, on somebody's broker.
+    "keda-everywhere": {
+        "broker": {"vhostPrefix": "staging-", "host": "rabbit.broker", "tls": True},
+        "keda": {
+            "jobs": {"hostKey": ""},
+            "secure": {
+                "existingSecret": "scaler-of-secure",
+                "hostKey": "",
+                "usernameKey": "user",
+                "passwordKey": "word",
+            },
+        },
+        "workers": {
+            "high": {"autoscaling": {"type": "keda", "min": 3, "max": 30}},
+            "default": {
+                "autoscaling": {
+                    "type": "keda",
+                    "extraTriggers": [
+                        {"type": "cron", "name": "morning", "metadata": _MORNING},
+                    ],
+                    "formula": "max([slots, morning])",
+                }
+            },
+            "low": {
+                "concurrency": 8,
+                "autoscaling": {
+                    "type": "keda",
+                    "min": 0,
+                    "max": 2,
+                    "annotations": {"autoscaling.keda.sh/paused-scale-in": "true"},
+                },
+            },
+            "secure": {"autoscaling": {"type": "keda", "pollingIntervalSeconds": 5}},
+        },
+    },
     "monitored": {
         "monitoring": {
             "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

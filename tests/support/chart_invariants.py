@@ -87,16 +87,25 @@ def _of_names(manifests: Manifests) -> Iterator[str]:
                 yield f"{each['kind']} {each['metadata']['name']}: {label} is {value!r}"
 
 
-def _selector(one: Manifest) -> dict[str, str] | None:
+def _selector(one: Manifest) -> dict[str, Any] | None:
     spec = one.get("spec", {})
     match one["kind"]:
         case "Deployment" | "PodDisruptionBudget" | "PodMonitor" | "ServiceMonitor":
-            return dict(spec["selector"]["matchLabels"])
-        case "NetworkPolicy":
-            return dict(spec["podSelector"]["matchLabels"])
-        case "Service":
             return dict(spec["selector"])
+        case "NetworkPolicy":
+            return dict(spec["podSelector"])
+        case "Service":
+            return {"matchLabels": spec["selector"]}
     return None
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a selector, of labels and of expressions with In, chooses these labels."""
+    expressions = selector.get("matchExpressions", ())
+    assert all(each["operator"] == "In" for each in expressions)
+    return selector["matchLabels"].items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in expressions
+    )
 
 
 def _of_selectors(manifests: Manifests) -> Iterator[str]:
@@ -111,10 +120,10 @@ def _of_selectors(manifests: Manifests) -> Iterator[str]:
         name = f"{each['kind']} {each['metadata']['name']}"
         if each["kind"] == "ServiceMonitor":
             services = manifests.of("Service")
-            if not [s for s in services if selector.items() <= s["metadata"]["labels"].items()]:
+            if not [s for s in services if selects(selector, s["metadata"]["labels"])]:
                 yield f"{name} selects no Service"
             continue
-        chosen = [key for key, labels in pods.items() if selector.items() <= labels.items()]
+        chosen = [key for key, labels in pods.items() if selects(selector, labels)]
         if len(chosen) != 1:
             yield f"{name} selects the pods of {chosen or 'nobody'}"
         elif each["kind"] == "Deployment" and chosen[0][1] != each["metadata"]["name"]:
@@ -156,18 +165,14 @@ def _of_grace(manifests: Manifests, values: Values) -> Iterator[str]:
 
 
 def _of_secrets(manifests: Manifests, values: Values) -> Iterator[str]:
-    """A secure worker and another one share no Secret of the broker and no account."""
+    """A secure worker and another one share no Secret of broker or results, and no account."""
     workers = workers_of(values)
     of = {
         secure: [m for q, m in manifests.workers().items() if is_secure(workers[q]) is secure]
         for secure in (True, False)
     }
-    said = merged(values)
-    results = said["results"]
-    # The Redis of results may be one: what lies there of secure jobs says nothing. It may be apart.
-    shared_on_purpose = {said["keySecret"]["existingSecret"], "laneway-results"}
-    if results["secure"]["existingSecret"]:
-        shared_on_purpose.discard("laneway-results")
+    # Any worker may publish a job with `unique=` that leads into a secure queue.
+    shared_on_purpose = {merged(values)["keySecret"]["existingSecret"]}
     both = set.intersection(*({s for m in group for s in secrets(m)} for group in of.values()))
     for name in both - shared_on_purpose:
         yield f"secure workers and others read the Secret {name}"

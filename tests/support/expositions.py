@@ -26,6 +26,7 @@ KINDS = get_args(FactKind)
 def worker_exposition(queue: str) -> bytes:
     """The text of a worker that has done nothing."""
     worker: Any = SimpleNamespace(queue=queue, tallies=Tallies(1), concurrency=2, pool=None)
+    worker.consumer = None
     worker.state = SimpleNamespace(active_requests=set())
     return of_worker(worker)
 
@@ -60,6 +61,7 @@ def control_that(policy: Policy) -> Any:
         counter=FactCounter(),
         keepers=[SimpleNamespace(vhost="jobs", problem=None, held=0)],
         inbox={"jobs": 0},
+        open_letters=SimpleNamespace(by_queue=lambda: dict.fromkeys(policy.queues, 0)),
         results=SimpleNamespace(counts=counts, waiting=0),
         scaler=SimpleNamespace(answers=lambda: [known(policy, queue) for queue in policy.queues]),
         periodic=[SimpleNamespace(name="look", runs=1, failures=0)],

@@ -201,10 +201,15 @@ class Builder:
     def _copy(self, stage: Stage, words: list[str]) -> None:
         *sources, target = words
         if sources[0].startswith("--from="):
-            source = self.stages[sources[0].removeprefix("--from=")].root
+            root = self.stages[sources[0].removeprefix("--from=")].root
             to = stage.root / target.lstrip("/")
             to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source / sources[1].lstrip("/"), to, symlinks=True)
+            for name in sources[1:]:
+                source = root / name.lstrip("/")
+                if source.is_dir():
+                    shutil.copytree(source, to, symlinks=True)
+                else:
+                    shutil.copy(source, to)
             return
         place = stage.root / stage.folder.lstrip("/") / target
         for source_name in sources:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.summary import Spread, inversions, percentile, ratio, steady_rate
+from bench.summary import Spread, inversions, median_interval, percentile, ratio, steady_rate
 
 POSITIVE = st.floats(0.001, 1e6)
 
@@ -74,3 +74,13 @@ def test_the_rate_leaves_out_how_it_began_and_ended() -> None:
 def test_an_inversion_is_a_lesser_job_that_started_while_an_urgent_one_waited() -> None:
     urgent = [(1.0, 2.0), (3.0, 3.1), (5.0, 4.9)]
     assert inversions(urgent, [0.5, 1.0, 1.2, 1.9, 2.0, 2.5, 3.05]) == [2, 1, 0]
+
+
+def test_between_what_the_median_lies() -> None:
+    # Of ten values, what is expected of tables of the sign test: the second to the ninth.
+    assert median_interval([float(value) for value in range(1, 11)]) == (2.0, 9.0)
+    assert median_interval([5.0, 1.0, 3.0, 2.0, 6.0, 4.0]) == (1.0, 6.0)
+    assert median_interval([1.0] * 5) is None
+    assert median_interval([]) is None
+    low, high = median_interval([float(value) for value in range(40)]) or (0, 0)
+    assert (low, high) == (13.0, 26.0)

@@ -125,6 +125,14 @@ def test_attempts_and_deliveries() -> None:
     assert understood({**job, "x-death": [death("high", "rejected")]}).letter.attempts is None
 
 
+def test_the_trace_that_the_message_carried() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    carried = {"sentry-trace": f"{trace}-b7ad6b7169203331-0"}
+    assert understood({**JOB, **carried}).letter.trace_id == trace
+    assert understood(carried).letter.trace_id == trace
+    assert understood(JOB).letter.trace_id is None
+
+
 @pytest.mark.parametrize(
     ("headers", "raw", "id_", "error_type"),
     [
@@ -177,7 +185,8 @@ def test_a_time_in_the_future_is_somebody_elses() -> None:
 NAMES = st.sampled_from(
     [
         "task", "id", "root_id", "retries", "laneway_queue", "laneway_replays", "laneway_ready_at",
-        "x-death", "x-last-death-queue", "x-last-death-reason", "x-delivery-count", "else",
+        "x-death", "x-last-death-queue", "x-last-death-reason", "x-delivery-count", "sentry-trace",
+        "else",
     ]
 )  # fmt: skip
 VALUES = st.recursive(

@@ -15,3 +15,4 @@ def test_a_queue_without_dead_letters_is_a_zero(make_policy: MakePolicy) -> None
     shown = control_exposition(make_policy(low="")).decode()
     assert 'laneway_facts_total{kind="dead_lettered",queue="low"} 0.0' in shown
     assert 'laneway_facts_total{kind="dead_lettered",queue="default"} 0.0' in shown
+    assert 'laneway_dead_letters_open{queue="low"} 0.0' in shown

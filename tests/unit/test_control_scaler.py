@@ -75,7 +75,7 @@ def page(scaler: Scaler, path: str, rest: str = "") -> tuple[int, Any]:
 def test_a_number_and_why(scaler: Scaler) -> None:
     status, said = page(scaler, "/scale/", "known")
     assert status == 200
-    assert said["slots"] == pytest.approx(10 * 1 / 0.7 + 3 / 15, rel=0.01)
+    assert said["slots"] == pytest.approx(10 * 1 / 0.7 + 3 / 5, rel=0.01)
     assert said["reason"].startswith("10 jobs/s x 1 s / 0.7")
 
 
@@ -177,7 +177,7 @@ def explain(*arguments: str) -> click.testing.Result:
 def test_explaining_what_a_control_process_knows(url: str) -> None:
     result = explain("known", "--url", url)
     assert result.return_value == 0
-    assert result.output.startswith("known: 14.5 slots are needed = 4 workers of 4")
+    assert result.output.startswith("known: 14.9 slots are needed = 4 workers of 4")
     assert json.loads(explain("known", "--json", "--url", f"{url}/").output)["known"] is True
 
 

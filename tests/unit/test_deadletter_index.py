@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import stat
 from collections import defaultdict
@@ -199,6 +200,18 @@ def test_a_reading_that_breaks_off_goes_on_where_it_was(
     catch_up(index, streams)
     assert len(states(index)) == 95
     assert streams.read <= 95 - known + 2
+
+
+def test_large_entries_are_folded_before_many_are_held(
+    index: Index, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laneway.deadletter.catch_up._BATCH_BYTES", 4_000)
+    streams.post(*(letter(f"job-{n}", message="x" * 900) for n in range(40)))
+    seen: list[int] = []
+    catch_up(index, streams, lambda done, _total: seen.append(done))
+    assert len(states(index)) == 40
+    held = [later - sooner for sooner, later in itertools.pairwise([0, *seen])]
+    assert max(held) < 10
 
 
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 5000])

@@ -21,6 +21,7 @@ from celery.worker import components, control, pidbox, request, state
 from celery.worker.consumer import control as control_step
 
 from laneway.worker.direct import DirectPool
+from laneway.worker.direct.aftermath import Aftermath
 from laneway.worker.direct.commands import COMMANDS
 from laneway.worker.direct.process import try_each_member
 
@@ -85,11 +86,12 @@ def test_a_request_settles_through_what_it_was_given() -> None:
     assert "self._on_ack(logger, self._connection_errors)" in source(request.Request.acknowledge)
     terminate = source(request.Request.terminate)
     assert "pool.terminate_job(self.worker_pid, signal)" in terminate
+    assert hasattr(Aftermath, "terminate_job")
     assert "self._announce_revoked('terminated'" in terminate
 
 
 def test_the_pools_hooks_are_celerys() -> None:
-    for hook in ("on_start", "on_stop", "on_terminate", "terminate_job", "_get_info"):
+    for hook in ("on_start", "on_stop", "on_terminate", "_get_info"):
         assert hook in vars(base.BasePool)
         assert hook in vars(DirectPool)
     text = source(components.Pool.create)

@@ -12,9 +12,11 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.exceptions import Reject
 from celery.worker import state
 
-from laneway.worker.direct.process import JobProcess
+from laneway.worker.direct.lifetime import Lifetime
+from laneway.worker.direct.revoked import Revoked
 from laneway.worker.direct.runner import Job, Runner
 from laneway.worker.direct.slots import Slots
+from laneway.worker.direct.turns import Turns
 from laneway.worker.gate import HandBack, Quarantine
 from laneway.worker.request import JobRequest
 from support.ends import delivery, make_app, message, serve
@@ -204,23 +206,24 @@ class Taken:
         """Nothing is held."""
 
 
-def make_process(app: Laneway) -> tuple[JobProcess, Slot]:
-    """A process of a direct group, without a parent, and its record."""
+def make_turns(app: Laneway) -> tuple[Turns, Slot]:
+    """The jobs of a process of a direct group, without a parent, and its record."""
     slot = Slots(1)[0]
     slot.pid = os.getpid()
     totals: Any = types.SimpleNamespace(note=lambda _: None)
-    process = JobProcess(
+    turns = Turns(
         app,
         "low",
         "low@here",
         slot,
-        None,  # type: ignore[arg-type]
         totals=totals,
+        revoked=Revoked(),
+        lifetime=Lifetime(None, None),
         worker_pid=1,
-        max_jobs=None,
-        max_memory=None,
+        wait=lambda _: None,
+        broken=(OSError,),
     )
-    return process, slot
+    return turns, slot
 
 
 @pytest.mark.parametrize("posted", [True, False])
@@ -249,10 +252,10 @@ def test_a_process_settles_when_its_letter_stands(
             raise OSError
 
     monkeypatch.setattr("laneway.deadletter.postbox.post", post)
-    process, _ = make_process(app)
+    turns, _ = make_turns(app)
     intake: Any = Taken()
     task, headers = given
-    process._handle(intake, delivery(task, **headers))
+    turns.take(intake, delivery(task, **headers))
     if outcome is None:
         assert (letters, intake.told) == ([], ["ack 1"])
         return
@@ -276,13 +279,13 @@ class Cut(Taken):
 def test_a_job_has_ended_also_where_the_broker_cannot_be_told(
     app: Laneway, task: str, args: tuple[Any, ...]
 ) -> None:
-    process, slot = make_process(app)
+    turns, slot = make_turns(app)
     cut: Any = Cut()
     with pytest.raises(BrokenPipeError):
-        process._handle(cut, delivery(task, *args))
+        turns.take(cut, delivery(task, *args))
     # Else its time limit would hit the idle process, and the next job would run without one.
     assert not slot.running
     intake: Any = Taken()
-    process._handle(intake, delivery("ends.well"))
+    turns.take(intake, delivery("ends.well"))
     assert intake.told == ["ack 1"]
     assert not slot.running

@@ -12,6 +12,7 @@ from laneway.worker.tally import Tallies
 
 def shown_with(tallies: Tallies) -> str:
     worker: Any = SimpleNamespace(queue="low", tallies=tallies, concurrency=2, pool=None)
+    worker.consumer = None
     worker.state = SimpleNamespace(active_requests=set())
     return exposition(worker).decode()
 

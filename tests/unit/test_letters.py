@@ -93,6 +93,8 @@ def test_who_sends_the_event(outcome: Any, error: Exception, event: str) -> None
         [],
         {},
         {"id": 7, "task": [], "root_id": {}, "retries": "x", "laneway_ready_at": "now"},
+        {"sentry-trace": ["0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"]},
+        {"sentry-trace": "0af7651916cd43dd8448eb211c80319c"},
         {"id": "a\nb", "retries": -1, "laneway_failed_at": float("nan"), "x-delivery-count": "9"},
         {"id": "x" * 300, "laneway_replays": -3, "retries": True, "x-delivery-count": 2**40},
         {b"\xff": 1, "id": "\udc80"},
@@ -106,6 +108,7 @@ def test_whatever_the_headers_are(app: Laneway, headers: Any) -> None:
     assert letter.priority == 9
     assert letter.attempts is None
     assert letter.first_at == letter.at
+    assert letter.trace_id is None
     assert envelope.decode(envelope.encode(letter)) == letter
 
 
@@ -120,6 +123,7 @@ def test_what_the_headers_say(app: Laneway, monkeypatch: pytest.MonkeyPatch) -> 
         "laneway_ready_at": 4,
         "laneway_replays": 3,
         "x-delivery-count": 1,
+        "sentry-trace": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
     }
     letter = LetterWriter(app, "low", "low@here").write(headers, FAILED, None, redelivered=True)
     assert (letter.id, letter.task_id, letter.task, letter.root_id) == (
@@ -131,6 +135,7 @@ def test_what_the_headers_say(app: Laneway, monkeypatch: pytest.MonkeyPatch) -> 
     assert (letter.attempts, letter.deliveries, letter.replays) == (3, 2, 3)
     assert (letter.first_at, letter.ready_at) == (5.5, 4.0)
     assert (letter.version, letter.worker) == ("4.2", "low@here")
+    assert letter.trace_id == "0af7651916cd43dd8448eb211c80319c"
     assert (letter.message, letter.traceback) == ("words", "T")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BASE = "deploy/k8s/base"
 DEV = "deploy/k8s/overlays/dev"
 PRODUCTION = "deploy/k8s/overlays/production"
+MONITORING = "deploy/k8s/components/monitoring"
 OF_HELM = {"helm.sh/chart", "app.kubernetes.io/managed-by"}
 
 Object = dict[str, Any]
@@ -194,6 +195,28 @@ def test_production_runs_one_image_by_its_digest(with_bulk: Checkout) -> None:
         if variable["name"] == "LANEWAY_IMAGE"
     }
     assert told == images
+
+
+@pytest.mark.parametrize("component", ["monitoring", "network-policies"])
+def test_a_component_is_one_line_of_production(checkout: Checkout, component: str) -> None:
+    """Without it, nothing of it is left, and everything else is as before."""
+    file = checkout.root / PRODUCTION / "kustomization.yaml"
+    said, line = file.read_text(), f"  - ../../components/{component}\n"
+    assert said.count(line) == 1
+    before = named(checkout.kustomize(PRODUCTION))
+    file.write_text(said.replace(line, ""))
+    after = named(checkout.kustomize(PRODUCTION))
+    taken = before.keys() - after.keys()
+    added = checkout.kustomize(f"deploy/k8s/components/{component}")
+    assert taken == named(added).keys() != set()
+    assert after == {name: each for name, each in before.items() if name not in taken}
+
+
+def test_only_the_component_needs_the_prometheus_operator(checkout: Checkout) -> None:
+    groups = {one["apiVersion"] for one in checkout.kustomize(BASE)}
+    assert not [group for group in groups if group.startswith("monitoring.coreos.com")]
+    of_component = {one["apiVersion"] for one in checkout.kustomize(MONITORING)}
+    assert of_component == {"monitoring.coreos.com/v1"}
 
 
 def test_production_scales_and_its_job_is_in_no_releases_way(with_bulk: Checkout) -> None:

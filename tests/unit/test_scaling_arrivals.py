@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from bisect import bisect_right
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from laneway.scaling.arrivals import STATISTICS_AGE, CounterWindow, GaugeWindow
+from laneway.scaling.arrivals import STATISTICS_AGE, Arrivals, CounterWindow, GaugeWindow, Rate
+from laneway.scaling.simulate.trace import arrivals_of
 
 
 def seen(*points: tuple[float, float], window: float = 60) -> CounterWindow:
@@ -107,9 +111,67 @@ def test_the_growth_of_what_rises_and_falls() -> None:
     for at in range(30):
         gauge.add(at, 5.0 * at if at < 20 else 100.0 - 3 * (at - 20))
     assert gauge.growth() == pytest.approx((73 - 95) / 10)
+    assert gauge.growth(5) == pytest.approx(-3)
     gauge = GaugeWindow(10)
     gauge.add(3, 7)
     assert gauge.growth() == 0
+
+
+def test_the_last_seconds_of_a_window_are_a_window_of_their_own() -> None:
+    risen = [(float(at), 10.0 * at + 90 * max(0, at - 90)) for at in range(100)]
+    longer, shorter = seen(*risen), seen(*risen, window=5)
+    assert per_second(longer) < 30
+    assert longer.rate(5) == shorter.rate()
+    assert longer.rate(1000) == longer.rate()
+
+
+def rises(rates: list[float], *, seed: int, seconds: float = 15) -> list[Rate | None]:
+    """Looks every 5.03 s at statistics of every 5 s: now and then two are seen at once."""
+    published = arrivals_of(rates, random.Random(seed))
+    arrivals = Arrivals(60, rise=seconds, every=5)
+    found, look = [], 0.0
+    while look < len(rates):
+        told = bisect_right(published, 5 * (look // 5))
+        arrivals.add(look, published=told, settled=told, held=0)
+        found.append(arrivals.rise())
+        look += 5.03
+    return found
+
+
+@pytest.mark.parametrize("per_second", [0, 0.02, 1, 80])
+def test_neither_chance_nor_late_looks_are_a_rise(per_second: float) -> None:
+    for seed in range(3):
+        found = rises([per_second] * 10_000, seed=seed)
+        assert sum(rise is not None for rise in found) <= len(found) / 500
+
+
+def test_a_day_that_begins_is_no_rise() -> None:
+    """From 4 to 76 jobs a second in half an hour: the mean follows it."""
+    assert rises([4 + at * 72 / 1800 for at in range(1800)], seed=1)[30:] == [None] * 328
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_burst_is_a_rise_within_two_statistics_as_long_as_the_mean_says_less(seed: int) -> None:
+    found = rises([4.0] * 200 + [80.0] * 120 + [4.0] * 120, seed=seed)
+    when = [at * 5.03 for at, rise in enumerate(found) if rise is not None]
+    assert 200 < min(when) <= 211
+    assert 230 < max(when) < 260
+    full = [rise.per_second for at, rise in enumerate(found) if rise and 222 < at * 5.03 < 240]
+    assert full == pytest.approx([80] * len(full), rel=0.4)
+    # Not seen at all where the queue has the time of the window.
+    found = rises([4.0] * 200 + [80.0] * 120, seed=seed, seconds=60)
+    assert found == [None] * len(found)
+
+
+def test_jobs_whose_delay_ended_are_a_rise_too() -> None:
+    """Nobody publishes them: they are there, and later they have gone."""
+    arrivals = Arrivals(60, rise=15, every=1)
+    for at in range(100):
+        came = 50 * max(0, at - 90)
+        arrivals.add(at, published=0, settled=0, held=came)
+    rise = arrivals.rise()
+    assert rise is not None
+    assert rise.per_second == pytest.approx(30, rel=0.05)
 
 
 @given(

@@ -101,6 +101,26 @@ def test_a_steady_load() -> None:
     assert said["within_service_level"] == 1.0
 
 
+def test_a_rise_counts_before_the_mean_has_followed_and_is_said() -> None:
+    load = QueueLoad(QUEUE, Pace(window=60, every=1))
+    for second in range(101):
+        done = 10 * second + 90 * max(0, second - 90)
+        load.see(seen(published=done, settled=done), second)
+    answer = known(load, 100)
+    assert answer.load.arrivals == pytest.approx(70, rel=0.05)
+    assert "arrivals rose: 25 jobs/s are the mean of the last 60 s" in answer.reason
+    assert "arrivals   70 jobs/s over the last 15 s" in explained(answer)
+    assert answer.to_dict()["window_seconds"] == 15
+    # Not for a queue that has the time.
+    load = QueueLoad(QUEUE.model_copy(update={"service_level": 60.0}), Pace(window=60, every=1))
+    for second in range(101):
+        done = 10 * second + 90 * max(0, second - 90)
+        load.see(seen(published=done, settled=done), second)
+    answer = known(load, 100)
+    assert answer.load.arrivals == pytest.approx(25, rel=0.05)
+    assert "rose" not in answer.reason
+
+
 def test_before_half_the_window_nothing_is_known() -> None:
     assert "window of 20s" in unknown(after(8), 8)
     assert unknown(QueueLoad(QUEUE, PACE), 0) == "the broker was not looked at yet"
@@ -138,7 +158,7 @@ def test_some_that_do_not_report_are_taken_to_be_as_busy() -> None:
 def test_no_workers_and_a_backlog_is_the_expected_runtime_and_is_said() -> None:
     answer = known(after(workers=0, ready=150))
     assert answer.load.runtime == 2
-    assert answer.need.catching_up == pytest.approx(150 * 2 / 15)
+    assert answer.need.catching_up == pytest.approx(150 * 2 / QUEUE.drain)
     assert "expected_runtime = 2s of its file is taken" in answer.reason
     assert "no worker takes jobs" in answer.reason
 
@@ -194,12 +214,12 @@ def test_after_a_restart_of_the_broker_it_is_known_within_a_window() -> None:
 
 def test_words_for_a_person() -> None:
     text = explained(known(after(ready=30, busy=3)))
-    assert text.startswith("high: 11 slots are needed = 3 workers of 4 (min 1, max 10)\n")
+    assert text.startswith("high: 13 slots are needed = 4 workers of 4 (min 1, max 10)\n")
     for words in (
         "10 jobs/s over the last",
         "0.5 s a job: runtime of",
         "3 of 4 slots of 1 worker that report",
-        "30 wait, to be drained in 15s",
+        "30 wait, to be drained in 5s",
         "100.0% of",
     ):
         assert words in text, text

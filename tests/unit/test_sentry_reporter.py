@@ -321,6 +321,14 @@ def test_events_of_one_root_are_one_trace(app: Laneway, outbox: Outbox) -> None:
     assert all(re.fullmatch("[0-9a-f]{32}", trace) for trace in traces)
 
 
+def test_an_event_is_in_the_trace_that_its_message_carried(app: Laneway, outbox: Outbox) -> None:
+    reporter = make_reporter(app, outbox)
+    carried = "0af7651916cd43dd8448eb211c80319c"
+    raise_it(reporter, app, declined(), id="1.0", trace_id=carried)
+    reporter.report(letter(id="2.0", outcome="expired", cause="c1", trace_id=carried))
+    assert [event["contexts"]["trace"]["trace_id"] for event in outbox.events] == [carried] * 2
+
+
 def test_an_error_that_the_task_sent_itself_has_its_event_too(app: Laneway, outbox: Outbox) -> None:
     reporter = make_reporter(app, outbox)
     reporter.install()

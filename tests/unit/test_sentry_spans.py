@@ -18,10 +18,9 @@ from laneway import Laneway
 from laneway.errors import SettingsError
 from laneway.outbox.compose import composing
 from laneway.policy import load_policy
-from laneway.sentry import attach
 from laneway.sentry.config import read_config
-from laneway.sentry.spans import JobSpans, PublishSpans
-from laneway.sentry.trace import PROCESS, PUBLISH, UID, span_id_of, trace_of
+from laneway.sentry.spans import UID, JobSpans, PublishSpans
+from laneway.sentry.trace import PROCESS, PUBLISH, span_id_of, trace_of
 from laneway.worker.direct.properties import decode
 from support.workers import POLICY
 
@@ -231,8 +230,11 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
 
     def work(code: Callable[..., Any], rate: float = 0.0, **headers: Any) -> JobSpans:
         spans = JobSpans(app, "low", rate)
-        attach.detach()
-        attach.trace_jobs(spans)
+
+        def started(task: Any, **_: Any) -> None:
+            spans.started(task, vars(task.request))
+
+        signals.task_prerun.connect(started, weak=False, dispatch_uid="test")
         task = app.task(name="c.job", shared=False, bind=True, max_retries=3)(code)
         given = {
             "id": "j-1",
@@ -250,7 +252,7 @@ def worked(app: Laneway) -> Iterator[Callable[..., Any]]:
         return spans
 
     yield work
-    attach.detach()
+    signals.task_prerun.disconnect(dispatch_uid="test")
 
 
 def body(_self: Any, _value: int) -> None:

@@ -100,10 +100,11 @@ def test_what_outlives_the_grace_period_runs_again() -> None:
 def test_what_ended_is_counted_once_and_with_its_runtime() -> None:
     one = fleet([(0, 2), (1, 9), (3, 1)], concurrency=3)
     one.advance(4.5)
-    assert one.take_finished() == (2, 3)
-    assert one.take_finished() == (0, 0)
+    # The one that runs began at 1.
+    assert one.take_finished() == ((2, 3), 3.5)
+    assert one.take_finished() == ((0, 0), 3.5)
     one.advance(20)
-    assert one.take_finished() == (1, 9)
+    assert one.take_finished() == ((1, 9), 0)
 
 
 def test_waits_are_those_of_queueing_theory() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from math import inf
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -16,10 +17,9 @@ from laneway.scaling.simulate import (
     TRACES,
     CpuHpa,
     Fixed,
+    KedaRabbitmq,
     Laneway,
-    MessageRate,
     Policy,
-    QueueLength,
     Shape,
     World,
     make_trace,
@@ -34,6 +34,8 @@ from laneway.scaling.simulate.trace import Trace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from laneway.scaling.simulate import Outcome
+
 QUEUE = Queue.model_validate(
     {
         "name": "high",
@@ -42,9 +44,16 @@ QUEUE = Queue.model_validate(
         "scaling": {"min": 2, "max": 20, "utilisation": 0.6, "expected_runtime": "200ms"},
     }
 )
+SCALING_FROM_ZERO = QUEUE.scaling.model_copy(update={"min": 0})
 WORLD = World(queue=QUEUE)
 SHAPE = Shape(rate=40, runtime=0.2, seconds=1200)
-POLICIES: list[Policy] = [Fixed(4), CpuHpa(0.6), QueueLength(4), MessageRate(10), Laneway()]
+POLICIES: list[Policy] = [
+    Fixed(4),
+    CpuHpa(0.6),
+    KedaRabbitmq("QueueLength", 4),
+    KedaRabbitmq("MessageRate", 10),
+    Laneway(),
+]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
@@ -118,7 +127,7 @@ def test_tuning_takes_the_cheapest_that_reaches_the_goal() -> None:
     best = tune("keda length", trace, WORLD, 1)
     assert best.within >= 0.99
     for threshold in (0.6, 2.4, 4.0):
-        other = simulate(trace, WORLD, QueueLength(threshold), 1)
+        other = simulate(trace, WORLD, KedaRabbitmq("QueueLength", threshold), 1)
         assert other.within < 0.99 or other.pod_hours >= best.pod_hours
 
 
@@ -170,6 +179,7 @@ def test_the_verb_reads_a_file(tmp_path: Path) -> None:
         (["--pod-start", "20s", "10s"], "expected the shorter time first"),
         (["--pod-start", "20", "10s"], "expected a duration with its unit"),
         (["--runtime", "3"], "expected a duration with its unit"),
+        (["--away", "5m", "3m"], "expected the shorter time first"),
         (["--min", "30"], "expected min to be at most max, got: min 30, max 20"),
         (["--rate", "100000/s"], "expected at most 5,000,000 jobs in a trace"),
         (["--csv", __file__, "--trace", "steady"], "expected --csv or a bundled trace"),
@@ -187,3 +197,49 @@ def test_every_trace_is_played() -> None:
         ["scaling", "simulate", "high", "--rate", "5/s", "--length", "5m", "--json"],
     )
     assert [trace["trace"] for trace in json.loads(said.stdout)["traces"]] == list(TRACES)
+
+
+def pods_at(outcome: Outcome, *seconds: float) -> list[int]:
+    return [next(look.pods for look in outcome.looks if look.at >= at) for at in seconds]
+
+
+def test_without_a_minimum_the_last_pod_goes_and_the_first_comes_with_a_job() -> None:
+    """A rush, ten minutes of nothing, one job."""
+    rush = [at / 20 for at in range(-2000, 2400)]
+    trace = Trace("t", 1200, [*rush, 900.0], [0.2] * 4401, [])
+    idle = World(queue=QUEUE.model_copy(update={"scaling": SCALING_FROM_ZERO}))
+    for policy in (Laneway(), KedaRabbitmq("QueueLength", 4)):
+        outcome = simulate(trace, idle, policy, 1)
+        # Five minutes of cooldown after the last job; the mean of arrivals lasts for one of them.
+        busy, cooling, gone, again, after = pods_at(outcome, 100, 390, 600, 940, 1195)
+        assert (gone, again) == (0, 1), policy
+        assert busy >= 1
+        assert cooling >= 1
+        assert after == 1
+        assert outcome.within < 1
+        assert outcome.late == [900]
+    # The same with a pod that always stands: nothing waits.
+    assert simulate(trace, WORLD, Laneway(), 1).within == 1
+
+
+def test_a_scaler_that_is_silent_is_an_error_first_and_the_length_of_the_queue_then() -> None:
+    trace = make_trace("steady", Shape(rate=40, runtime=0.2, seconds=1800), 1)
+    usual = simulate(trace, WORLD, Laneway(), 1)
+    away = simulate(trace, WORLD, Laneway(away=(300, 900)), 1)
+    length = simulate(trace, WORLD, Laneway(away=(-inf, inf)), 1)
+    assert pods_at(away, 290, 310, 325) == pods_at(usual, 290, 310, 325)
+    assert pods_at(away, 890) == pods_at(length, 890)
+    assert pods_at(length, 890) != pods_at(usual, 890)
+    # (What the length asked for stays for scale_in_after, and goes by a pod a minute.)
+    assert pods_at(away, 1700) == pods_at(usual, 1700)
+    assert away.within > 0.99
+
+
+def test_nobody_who_is_asleep_is_woken_by_a_scaler_that_fails_until_the_queue_counts() -> None:
+    trace = Trace("t", 900, [-300.0, 600.0], [0.2, 0.2], [])
+    idle = World(queue=QUEUE.model_copy(update={"scaling": SCALING_FROM_ZERO}))
+    with_scaler, without = (
+        simulate(trace, idle, policy, 1) for policy in (Laneway(), Laneway(away=(600, inf)))
+    )
+    assert pods_at(with_scaler, 595, 635) == [0, 1]
+    assert pods_at(without, 595, 635, 700) == [0, 0, 1]

@@ -1,11 +1,11 @@
-"""What an autoscaler makes of counters."""
+"""What the control process's own scaler makes of a simulated broker's counters."""
 
 from __future__ import annotations
 
 import pytest
 
 from laneway.policy.queues import Queue
-from laneway.scaling.need import Load
+from laneway.scaling import Load, Pace
 from laneway.scaling.simulate.seen import Reader, Statistics
 from laneway.scaling.simulate.world import World
 
@@ -20,43 +20,49 @@ QUEUE = Queue.model_validate(
 
 
 def looks(
-    world: World, counts: list[int], finished: list[tuple[int, float]] | None = None
+    counts: list[int],
+    finished: list[tuple[int, float]] | None = None,
+    *,
+    window: float = 60,
+    running_for: float = 0.0,
 ) -> list[Load | None]:
     """One look every five seconds, at how many were published until then."""
-    reader = Reader.begin(world)
+    reader = Reader(World(queue=QUEUE, pace=Pace(window=window, every=5)))
     ended = finished or [(0, 0.0)] * len(counts)
     return [
-        reader.look(Statistics(5.0 * step, count, 7, 2, 0.0), done)
+        reader.look(5.0 * step, Statistics(5.0 * step, count, 7, 2, 0.0), done, running_for)
         for step, (count, done) in enumerate(zip(counts, ended, strict=True))
     ]
 
 
-def test_one_look_says_nothing_and_two_give_a_rate() -> None:
-    first, second = looks(World(queue=QUEUE), [100, 150])
-    assert first is None
-    assert second == Load(arrivals=10, runtime=3, busy=2, backlog=7)
+def test_half_a_window_must_be_seen() -> None:
+    made = looks([50 * step for step in range(9)])
+    assert made[:7] == [None] * 7
+    # (The first number may be as old as statistics get.)
+    assert made[8] is not None
+    assert made[8].arrivals == pytest.approx(10)
+    assert (made[8].busy, made[8].backlog) == (2, 7)
 
 
-def test_arrivals_are_those_of_the_window() -> None:
-    counts = [0] * 5 + [60 * step for step in range(1, 14)]
-    *_, last = looks(World(queue=QUEUE, arrivals_window=30), counts)
-    assert last is not None
-    assert last.arrivals == 12
-
-
-def test_a_rise_is_seen_in_the_shorter_window_and_a_fall_is_not() -> None:
-    world = World(queue=QUEUE, arrivals_window=60, rise_window=10)
-    calm = [10 * step for step in range(13)]
-    rising = looks(world, [*calm, 220, 320])[-1]
-    falling = looks(world, [*calm, 120, 120])[-1]
+def test_a_rise_is_seen_and_a_fall_is_not() -> None:
+    calm = [10 * step for step in range(20)]
+    rising = looks([*calm, 290, 390, 490])[-1]
+    falling = looks([*calm, 190, 190, 190])[-1]
     assert rising is not None
     assert falling is not None
     assert rising.arrivals == 20
-    assert falling.arrivals == pytest.approx(100 / 60)
+    assert falling.arrivals == pytest.approx(90 / 60, rel=0.15)
 
 
-def test_the_runtime_is_the_mean_of_the_window_and_else_the_last_known() -> None:
-    world = World(queue=QUEUE, runtime_window=10)
-    finished = [(0, 0.0), (2, 1.0), (2, 3.0), (0, 0.0), (0, 0.0), (0, 0.0)]
-    runtimes = [load.runtime for load in looks(world, [0] * 6, finished) if load is not None]
-    assert runtimes == [0.5, 1.0, 1.5, 1.5, 1.5]
+def test_the_runtime_is_that_of_what_ended_else_of_what_runs_else_the_queues() -> None:
+    calm = [10 * step for step in range(20)]
+
+    def runtime(finished: list[tuple[int, float]], running_for: float = 0.0) -> float:
+        load = looks(calm, finished, running_for=running_for)[-1]
+        assert load is not None
+        return load.runtime
+
+    assert runtime([(5, 2.0)] * 20) == pytest.approx(0.4)
+    assert runtime([(0, 0.0)] * 20, running_for=8.0) == 4
+    fleet = [(20, 10.0), *[(0, 0.0)] * 19]
+    assert runtime(fleet) == 0.5

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MISSING = Finding(severity="fatal", what="there is no queue high", cure="Apply.")
 DRIFT = Finding(severity="drift", what="another digest was applied", cure="Apply.")
+UNKNOWN = Finding(severity="unknown", what="the broker refuses to say", cure="Give the right.")
 AWAY = BrokerUnreachable("nobody answers")
 
 Answer = list[Finding] | BrokerUnreachable
@@ -91,6 +92,18 @@ def test_drift_is_never_enough_unless_somebody_says_after_what_time() -> None:
     assert ended == Waited(findings=(DRIFT,), enough=False)
     ended, time, _ = wait([DRIFT], timeout=20, drift_after=6)
     assert ended == Waited(findings=(DRIFT,), enough=True)
+    assert 6 <= time.slept < 9
+
+
+def test_what_the_broker_refuses_to_say_is_waited_for_but_not_for_ever() -> None:
+    """An operator makes rights beside the pods; a user without them can work all the same."""
+    ended, _, lines = wait([UNKNOWN], [])
+    assert ended == Waited(findings=(), enough=True)
+    assert lines == ["waiting: the broker refuses to say"]
+    ended, _, _ = wait([UNKNOWN], timeout=20)
+    assert ended == Waited(findings=(UNKNOWN,), enough=False)
+    ended, time, _ = wait([UNKNOWN], timeout=20, drift_after=6)
+    assert ended == Waited(findings=(UNKNOWN,), enough=True)
     assert 6 <= time.slept < 9
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The queues that every system has.
 QUEUES = ("default", "high", "low")
+#: If this variable is set, every hundredth no-op fails; only Laneway's app reads it.
+DECLINING = "BENCH_DECLINING"
 
 
 class NotOffered(Exception):

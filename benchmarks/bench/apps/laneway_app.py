@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from bench.apps import NotOffered
-from bench.jobs import JOBS
+from bench.apps import DECLINING, NotOffered
+from bench.jobs import JOBS, declining
 from laneway import Laneway
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 app = Laneway("bench")
 app.conf.task_ignore_result = True
 tasks = {name: app.task(name=f"bench.{name}")(job) for name, job in JOBS.items()}
+if os.environ.get(DECLINING):
+    tasks["noop"] = app.task(name="bench.declining")(declining)
 
 
 def publish_marked(kind: str, queue: str, priority: int | None, job: int) -> str:

@@ -72,6 +72,11 @@ so that a promise that is kept never rings. These are the buckets of every worke
       "expr" (printf "%s > 0 and on() sum(increase(%s[%s])) == 0" $backlog (printf $kind "started") $window)
       "summary" (printf "Jobs wait on %s, there are workers, and none has started for %s" $queue $window)
       "cure" "Is the queue paused (laneway queues list)? Are the workers ready (/readyz says why not)?") | nindent 4 }}
+    {{- $ready := printf "laneway_ready%s" $all }}
+    {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayNotReady" "for" "1m" "severity" "warning" "labels" $labels
+      "expr" (printf "count(max_over_time(%s[15m]) == 0 and %s offset 15m == 0) > 0" $ready $ready)
+      "summary" (printf "Workers of %s run, and have taken no jobs for 15 minutes" $queue)
+      "cure" (printf "Nothing starts them again: /readyz of the pods of kubectl get pods -l laneway.dev/queue=%s says what they wait for." $queue)) | nindent 4 }}
     {{- if ne $worker.autoscaling.type "none" }}
     {{- $most := mul (int $worker.autoscaling.max) (int $worker.concurrency) }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayScalerUnknown" "for" "10m" "severity" "warning" "labels" $labels
@@ -87,6 +92,12 @@ so that a promise that is kept never rings. These are the buckets of every worke
       "expr" (printf "sum(increase(%s[15m])) > 0" (printf $kind "dead_lettered"))
       "summary" (printf "Jobs of %s failed for good in the last 15 minutes" $queue)
       "cure" (printf "laneway dead list --queue %s shows them by cause; replay them when the cause is gone." $queue)) | nindent 4 }}
+    {{- if $root.Values.control.enabled }}
+    {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayLettersWait" "for" "4h" "severity" "warning" "labels" $labels
+      "expr" (printf "max(last_over_time(laneway_dead_letters_open%s[15m])) > 0" $all)
+      "summary" (printf "Dead letters of %s have waited for hours for somebody to decide" $queue)
+      "cure" (printf "laneway dead stats --queue %s says what they failed of. Replay them when the cause is gone, or discard them." $queue)) | nindent 4 }}
+    {{- end }}
     {{- include "laneway.alerts.rule" (dict "root" $root "alert" "LanewayQuarantined" "for" "0m" "severity" "warning" "labels" $labels
       "expr" (printf "sum(increase(%s[15m])) > 0" (printf $kind "quarantined"))
       "summary" (printf "Messages on %s that no task could be made of" $queue)

@@ -75,11 +75,9 @@ first user may do what the topology needs. */}}
 {{- define "laneway.resultsEnv" -}}
 {{- $results := .root.Values.results -}}
 {{- if $results.enabled }}
-{{- $secret := $results.existingSecret -}}
+{{- $secret := ternary $results.secure.existingSecret $results.existingSecret (default false .secure) -}}
 {{- if .root.Values.development.createSecrets -}}
-{{- $secret = include "laneway.partName" (dict "root" .root "part" "results") -}}
-{{- else if and .secure $results.secure.existingSecret -}}
-{{- $secret = $results.secure.existingSecret -}}
+{{- $secret = include "laneway.partName" (dict "root" .root "part" (ternary "results-secure" "results" (default false .secure))) -}}
 {{- end }}
 {{ include "laneway.fromSecret" (dict "name" "LANEWAY_RESULT_BACKEND" "secret" $secret "key" (default "url" $results.urlKey)) }}
 {{- with $results.marksUrlKey }}

@@ -16,11 +16,23 @@ anywhere. */}}
   {{- end }}
 {{- end }}
 
-{{/* What a part reaches: (dict "root" $ "policy" dict of workerDefaults.networkPolicy "reports" bool
-"extra" list). */}}
-{{- define "laneway.egress" -}}
+{{/* Names and the broker, which all parts reach: (dict "root" $ "policy" dict of
+workerDefaults.networkPolicy). */}}
+{{- define "laneway.egressToBroker" -}}
 {{- include "laneway.networkRule" (dict "side" "to" "peers" .policy.dns "ports" (list 53) "protocols" (list "UDP" "TCP")) }}
 {{ include "laneway.networkRule" (dict "side" "to" "peers" .policy.broker "ports" (append .policy.brokerPorts .root.Values.broker.port | uniq)) }}
+{{- end }}
+
+{{/* The broker's management interface: $. */}}
+{{- define "laneway.egressToManagement" -}}
+{{- $policy := .Values.control.networkPolicy -}}
+{{- include "laneway.networkRule" (dict "side" "to" "peers" $policy.management "ports" (append $policy.managementPorts .Values.broker.managementPort | uniq)) }}
+{{- end }}
+
+{{/* What a part that works on jobs reaches: (dict "root" $ "policy" dict of workerDefaults.networkPolicy
+"reports" bool "extra" list). */}}
+{{- define "laneway.egress" -}}
+{{- include "laneway.egressToBroker" . }}
 {{- if .root.Values.results.enabled }}
 {{ include "laneway.networkRule" (dict "side" "to" "peers" .policy.redis "ports" .policy.redisPorts) }}
 {{- end }}

@@ -23,8 +23,9 @@ own virtual host and cannot delete or change what stands there; into the other o
 chain may lead there) and nothing else. */}}
 {{- $publish := dict "configure" "^$" "write" "^(jobs|celery_delayed_27)$" "read" "^$" }}
 {{- $look := dict "configure" "^$" "write" "^$" "read" "^$" }}
-{{- /* (RabbitMQ 4.3 lets only those see whether something stands who have any right on it, so all may
-read the topology's mark, an exchange that no message ever enters.) */}}
+{{- /* (RabbitMQ 4.3 lets only those see whether something stands who have any right on it. So all may
+read the topology's mark, an exchange that no message ever enters, and write to `dead` and `dead.inbox`:
+by amq.default they may publish there anyway.) */}}
 {{- $work := dict }}
 {{- $control := dict }}
 {{- range $vhost := $vhosts }}
@@ -34,12 +35,12 @@ read the topology's mark, an exchange that no message ever enters.) */}}
 {{- end }}
 {{- $_ := set $work $vhost (dict
       "configure" "^(celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
-      "write" "^(amq\\.default|jobs|celery_delayed_27|worker\\.reports|celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
+      "write" "^(amq\\.default|jobs|celery_delayed_27|dead|dead\\.inbox|worker\\.reports|celeryev|(reply\\.)?celery\\.pidbox|.*\\.celery\\.pidbox)$"
       "read" (printf "^(%s|laneway\\.(paused|topology)\\..*|celery\\.pidbox|.*\\.celery\\.pidbox)$" (join "|" $queues))) }}
 {{- /* It counts what waits in the queues, for which the right to bind them is enough, and consumes none. */}}
 {{- $_ := set $control $vhost (dict
       "configure" "^(worker\\.reports\\..*|dead\\.lock.*)$"
-      "write" (printf "^(amq\\.default|jobs|celery_delayed_.*|worker\\.reports\\..*|dead\\.lock.*|%s|laneway\\.paused\\..*)$" (join "|" $queues))
+      "write" (printf "^(amq\\.default|jobs|celery_delayed_.*|dead|worker\\.reports\\..*|dead\\.lock.*|%s|laneway\\.paused\\..*)$" (join "|" $queues))
       "read" "^(dead\\..*|worker\\.reports.*|laneway\\.topology\\..*)$") }}
 {{- end }}
 {{- $users := dict

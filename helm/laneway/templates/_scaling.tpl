@@ -8,8 +8,7 @@ longer than its grace begins again elsewhere. */}}
         "stabilizationWindowSeconds" 0
         "selectPolicy" "Max"
         "policies" (list
-          (dict "type" "Percent" "value" 100 "periodSeconds" 15)
-          (dict "type" "Pods" "value" 4 "periodSeconds" 15)))
+          (dict "type" "Percent" "value" 900 "periodSeconds" 15)))
       "scaleDown" (dict
         "stabilizationWindowSeconds" (int .scaleInAfterSeconds)
         "selectPolicy" "Max"

@@ -9,7 +9,7 @@ ttlSecondsAfterFinished: {{ int $topology.ttlSecondsAfterFinished }}
 template:
   metadata:
     labels:
-      {{- include "laneway.podLabels" (dict "root" .root "component" "topology") | nindent 6 }}
+      {{- include "laneway.podLabels" (dict "root" .root "component" "topology" "more" $topology.podLabels) | nindent 6 }}
     annotations:
       checksum/config: {{ include "laneway.checksum" .broker }}
       {{- with $topology.podAnnotations }}
@@ -41,12 +41,25 @@ template:
           - --wait={{ int $topology.waitSeconds }}
         env:
           {{- include "laneway.brokerEnv" .broker | trim | nindent 10 }}
+          {{- with include "laneway.ownEnv" $topology | trim }}
+          {{- . | nindent 10 }}
+          {{- end }}
+        {{- with $topology.extraEnvFrom }}
+        envFrom:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
         securityContext:
           {{- toYaml .root.Values.workerDefaults.securityContext | nindent 10 }}
         resources:
           {{- toYaml $topology.resources | nindent 10 }}
         volumeMounts:
           {{- include "laneway.mounts" .root | nindent 10 }}
+          {{- with $topology.extraVolumeMounts }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
     volumes:
       {{- include "laneway.volumes" (dict "root" .root "size" "64Mi") | nindent 6 }}
+      {{- with $topology.extraVolumes }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
 {{- end }}

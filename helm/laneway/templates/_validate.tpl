@@ -12,7 +12,8 @@ do". Nothing if all is well. */}}
 {{- include "laneway.problems.scaling" $one }}
 {{- include "laneway.problems.pod" $one }}
 {{- end }}
-{{- include "laneway.problems.environment" (dict "at" "control" "part" .Values.control) }}
+{{- include "laneway.problems.environment" (dict "at" "control" "part" .Values.control "more" (list "LANEWAY_HOME")) }}
+{{- include "laneway.problems.environment" (dict "at" "topology" "part" .Values.topology) }}
 {{- end }}
 
 {{- define "laneway.problems.names" -}}
@@ -65,6 +66,9 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{- if and (eq $worker.autoscaling.type "keda") $.Values.keda.rabbitmqFallback }}
 {{- $_ := set $needed (printf "keda.%s" $worker.vhost) (index $.Values.keda $worker.vhost).existingSecret }}
 {{- end }}
+{{- if and (eq $worker.vhost "secure") $.Values.results.enabled }}
+{{- $_ := set $needed "results.secure" $.Values.results.secure.existingSecret }}
+{{- end }}
 {{- end }}
 {{- if .Values.control.enabled }}
 {{- $_ := set $needed "broker.control" .Values.broker.control.existingSecret }}
@@ -78,7 +82,7 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{- $development := .Values.development.createSecrets }}
 {{- $rabbitmq := .Values.rabbitmq.cluster.enabled }}
 {{- range $at, $secret := $needed }}
-{{- $made := or $development (and $rabbitmq (ne $at "results")) }}
+{{- $made := or $development (and $rabbitmq (not (hasPrefix "results" $at))) }}
 {{- $by := ternary "development.createSecrets" "rabbitmq.cluster.enabled" $development }}
 {{- if and $made $secret }}
 {{ $at }}.existingSecret: expected it to be empty, because {{ $by }} makes that Secret, got: {{ $secret }}. Empty the one or switch off the other.
@@ -93,6 +97,9 @@ policy.revision: expected nothing where no policy.existingConfigMap is set, got:
 {{ $kind }}.secure.existingSecret: expected a Secret of its own, got: {{ $of.secure.existingSecret }}, which {{ $kind }}.jobs has too. Nobody else may enter the virtual host of secure queues.
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and (not $development) (hasKey $needed "results.secure") .Values.results.secure.existingSecret (eq .Values.results.existingSecret .Values.results.secure.existingSecret) }}
+results.secure.existingSecret: expected a Secret of its own, got: {{ .Values.results.secure.existingSecret }}, which all others have too. Make one with a Redis user for the workers of secure queues (the same Redis), and name it here.
 {{- end }}
 {{- if $development }}
 {{- if $rabbitmq }}
@@ -315,7 +322,7 @@ control.enabled: expected true, because the control process says how many slots 
 {{- $_ := set $said .name "extraEnv" }}
 {{- end }}
 {{- range $name, $where := $said }}
-{{- if has $name $own }}
+{{- if has $name (concat $own (default list $.more)) }}
 {{ $.at }}.{{ $where }}: expected no variable that the chart sets itself, got: {{ $name }}. Set the value that it is made of.
 {{- end }}
 {{- end }}

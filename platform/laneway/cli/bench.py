@@ -44,7 +44,12 @@ _BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
 @click.option(
     "--sentry",
     is_flag=True,
-    help="Instead: what Sentry costs: no-ops of one Laneway with it and without, in turns.",
+    help="Instead: what Sentry costs: no-ops of one Laneway with it beside one without.",
+)
+@click.option(
+    "--server",
+    type=click.Choice(["slow", "429", "500", "hangs-up"]),
+    help="With --sentry: the server is in trouble, and every hundredth job fails.",
 )
 @click.option(
     "--results",
@@ -52,7 +57,9 @@ _BENCHMARKS: Final = Path(__file__).resolve().parents[3] / "benchmarks"
     type=click.Path(file_okay=False, path_type=Path),
     help="Where JSON, report and plots go.  [default: benchmarks/results]",
 )
-def bench(mode: str | None, soak: float | None, sentry: bool, **options: Any) -> int:
+def bench(
+    mode: str | None, soak: float | None, sentry: bool, server: str | None, **options: Any
+) -> int:
     """Measure Laneway beside its peers, on a private RabbitMQ 4.3.
 
     Takes up to 45 minutes, and installs the peers into .venv-bench first. Status 1 means that a job
@@ -67,10 +74,12 @@ def bench(mode: str | None, soak: float | None, sentry: bool, **options: Any) ->
     sys.path.insert(0, str(_BENCHMARKS))
     run = importlib.import_module("bench.run")
     try:
+        if server and not sentry:
+            raise ValueError("--server: expected --sentry beside it")
         if soak is not None:
             return _soak(mode, soak, sentry, **options)
         if sentry:
-            return _sentry(mode, **options)
+            return _sentry(mode, server, **options)
         settings = run.Settings.of(mode=mode or "default", **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -102,6 +111,7 @@ def _soak(
 
 def _sentry(
     mode: str | None,
+    server: str | None,
     *,
     runs: int | None,
     systems: tuple[str, ...],
@@ -110,7 +120,7 @@ def _sentry(
 ) -> int:
     if mode == "full" or groups or len(systems) > 1:
         raise ValueError(
-            "--sentry: expected at most --quick, --runs, --system, --results beside it"
+            "--sentry: expected at most --quick, --runs, --system, --server, --results beside it"
         )
     sentry = importlib.import_module("bench.sentry")
     quick = mode == "quick"
@@ -120,6 +130,7 @@ def _sentry(
             system=systems[0] if systems else "laneway-direct",
             pairs=runs or (1 if quick else sentry.PAIRS),
             seconds=1.0 if quick else sentry.SECONDS,
+            trouble=server,
             folder=folder or (results / "quick" if quick else results),
             console=Console(stderr=True),
         )

@@ -7,7 +7,8 @@ status  meaning
 1       the check said no: a policy with problems, drift, a failed doctor, a job that failed, a
         benchmark that lost one, a replay that stopped because jobs failed again
 2       the command line is wrong (click's own status)
-3       the broker cannot be reached, refuses the login, or did not answer in time
+3       the broker cannot be reached, refuses the login or to say what stands, or did not answer in
+        time
 4       refused by the policy, the application's settings or a full queue, or somebody else
         replays or discards; nothing was published
 5       it could not be done: a worker that does not start, a server that is missing, a topology

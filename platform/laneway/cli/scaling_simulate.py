@@ -92,7 +92,19 @@ def _duration(_context: Any, _option: Any, text: str | None) -> float | None:
     show_default=True,
     help="Share of its runtime for which a job computes; the rest it waits for others.",
 )
-@click.option("--min", "fewest", type=click.IntRange(1, 1000), help="Instead of the queue's.")
+@click.option(
+    "--away",
+    nargs=2,
+    metavar="FROM TO",
+    help="Laneway's scaler is silent for this part of the trace in the row 'laneway away'.  "
+    "[default: all of it]",
+)
+@click.option(
+    "--min",
+    "fewest",
+    type=click.IntRange(0, 1000),
+    help="Instead of the queue's; with 0 KEDA starts the first pod and stops the last.",
+)
 @click.option("--max", "most", type=click.IntRange(1, 1000), help="Instead of the queue's.")
 @click.option("--seed", type=int, default=0, show_default=True, help="What is left to chance.")
 @click.option(
@@ -109,7 +121,13 @@ def _duration(_context: Any, _option: Any, text: str | None) -> float | None:
 )
 @json_option
 def simulate(
-    queue: str, seed: int, seeds: int, plot: Path | None, as_json: bool, **options: Any
+    queue: str,
+    seed: int,
+    seeds: int,
+    away: tuple[str, str] | None,
+    plot: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compare ways to scale the workers of QUEUE on traces of arrivals.
 
@@ -124,7 +142,7 @@ def simulate(
     world = _world(load_policy().queue(queue), **options)
     traces = _traces(world, **options)
     chosen = [seed + number for number in range(seeds)]
-    comparisons = _compare(traces, world, chosen)
+    comparisons = _compare(traces, world, chosen, away and _span(away, "--away"))
     if plot is not None:
         plot.write_text(plot_comparisons(comparisons))
     if as_json:
@@ -148,19 +166,23 @@ def _world(
         raise click.UsageError(
             f"expected min to be at most max, got: min {scaling.min}, max {scaling.max}"
         )
+    return World(
+        queue=queue.model_copy(update={"scaling": scaling}),
+        pod_start=_span(pod_start, "--pod-start"),
+        cpu_share=cpu,
+    )
+
+
+def _span(texts: tuple[str, str], option: str) -> tuple[float, float]:
     try:
-        low, high = (parse_duration(text) for text in pod_start)
+        low, high = (parse_duration(text) for text in texts)
     except ValueError as error:
-        raise click.BadParameter(
-            f"expected {error}, got: {pod_start}", param_hint="--pod-start"
-        ) from None
+        raise click.BadParameter(f"expected {error}, got: {texts}", param_hint=option) from None
     if low > high:
         raise click.BadParameter(
-            f"expected the shorter time first, got: {' '.join(pod_start)}", param_hint="--pod-start"
+            f"expected the shorter time first, got: {' '.join(texts)}", param_hint=option
         )
-    return World(
-        queue=queue.model_copy(update={"scaling": scaling}), pod_start=(low, high), cpu_share=cpu
-    )
+    return low, high
 
 
 def _traces(
@@ -197,7 +219,10 @@ def _bounded(jobs: int) -> None:
 
 
 def _compare(
-    traces: dict[str, Callable[[int], Trace]], world: World, seeds: Sequence[int]
+    traces: dict[str, Callable[[int], Trace]],
+    world: World,
+    seeds: Sequence[int],
+    away: tuple[float, float] | None,
 ) -> list[Comparison]:
     runs = RUNS + 7 * (len(seeds) - 1)
     made = []
@@ -206,7 +231,8 @@ def _compare(
     ) as bar:
         for name, make in traces.items():
             line = bar.add_task(f"playing {name}", total=runs)
-            made.append(compare_policies(make, world, seeds, tried=partial(bar.advance, line)))
+            tried = partial(bar.advance, line)
+            made.append(compare_policies(make, world, seeds, away=away, tried=tried))
             bar.update(line, completed=runs)
     return made
 

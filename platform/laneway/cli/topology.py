@@ -110,12 +110,13 @@ def apply(prune: bool, recreate_empty: bool, yes: bool, wait: float, as_json: bo
     "--drift-after",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="After so long, be content with a topology that differs but works.  [default: never]",
+    help="After so long, be content with one that differs, or cannot be seen.  [default: never]",
 )
 def wait(queues: tuple[str, ...], timeout: float, drift_after: float | None) -> ExitCode:
     """Wait until this very topology stands, without any privilege.
 
-    Status 1: it works, but differs; 3: the broker cannot be asked; 5: something is missing.
+    Status 1: it works, but differs; 3: the broker cannot be asked, or refuses to say; 5: something
+    is missing.
     """
     policy, address = load_policy(), broker_address()
     names = [policy.queue(name).name for name in queues or policy.queues]
@@ -129,8 +130,13 @@ def wait(queues: tuple[str, ...], timeout: float, drift_after: float | None) -> 
         click.echo(f"{finding.severity}: {finding.what}. {finding.cure}", err=True)
     if ended.enough:
         return ExitCode.OK
-    missing = any(finding.severity == "fatal" for finding in ended.findings)
-    return ExitCode.FAILED if missing else ExitCode.NO
+    match ended.findings[0].severity:
+        case "fatal":
+            return ExitCode.FAILED
+        case "unknown":
+            return ExitCode.BROKER
+        case "drift":
+            return ExitCode.NO
 
 
 def _when_it_answers(make: Callable[[], Plan], seconds: float) -> Plan:

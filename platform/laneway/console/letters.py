@@ -148,6 +148,7 @@ def _facts(found: Found) -> Iterator[tuple[str, Any]]:
     yield "host", listed.host
     yield "version", listed.version
     yield "Sentry", listed.event_id
+    yield "trace", letter.trace_id
     yield "reported by", letter.by
     if letter.original is None:
         yield "message", "not there: only what happened was reported, so it cannot be replayed"

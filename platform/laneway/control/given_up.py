@@ -16,6 +16,7 @@ from laneway.control.death import Death, last_death, text
 from laneway.control.published import as_published
 from laneway.deadletter.cause import cause_of
 from laneway.deadletter.letter import Letter, Original, Outcome, letter_id, replays_of
+from laneway.sentry.trace import carried_trace_id
 from laneway.topology import DEAD_INBOX
 from laneway.types import HIGHEST_PRIORITY
 from laneway.worker.direct.properties import decode
@@ -115,6 +116,7 @@ def given_up(
         # (The inbox counts on: after a crash of the keeper the number is too high by its own.)
         deliveries=_count(headers.get("x-delivery-count")) if counts_deliveries else None,
         replays=replays,
+        trace_id=carried_trace_id(headers),
         original=_original(delivery, death),
     )
     return GivenUp(letter=letter, tag=delivery.tag, properties=properties, headers=headers)
@@ -149,6 +151,7 @@ def _quarantined(
             else "it has no task's name and id in its headers"
         ),
         replays=replays,
+        trace_id=carried_trace_id(headers),
         original=_original(delivery, death),
     )
     return GivenUp(letter=letter, tag=delivery.tag, properties={}, headers={})

@@ -40,8 +40,8 @@ class _Numbers:
             "laneway_facts", "What happened to jobs, by kind.", labels=["queue", "kind"]
         )
         # Zeros too: Prometheus sees a number rise only if it has seen it before.
-        letters = {(queue, "dead_lettered"): 0 for queue in control.app.policy.queues}
-        for (queue, kind), number in sorted((letters | control.counter.by_queue()).items()):
+        zeros = {(queue, "dead_lettered"): 0 for queue in control.app.policy.queues}
+        for (queue, kind), number in sorted((zeros | control.counter.by_queue()).items()):
             facts.add_metric([queue, kind], number)
         yield facts
         working = GaugeMetricFamily(
@@ -63,6 +63,14 @@ class _Numbers:
         for vhost, number in control.inbox.items():
             inbox.add_metric([vhost], number)
         yield inbox
+        letters = GaugeMetricFamily(
+            "laneway_dead_letters_open",
+            'Dead letters that nothing was decided about; of no queue of the policy under "".',
+            labels=["queue"],
+        )
+        for queue, number in control.open_letters.by_queue().items():
+            letters.add_metric([queue], number)
+        yield letters
         counts = control.results.counts
         results = CounterMetricFamily(
             "laneway_keeper_results",

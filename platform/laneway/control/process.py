@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from laneway.broker.connect import connection_to
 from laneway.control.keeper import Keeper
 from laneway.control.numbers import exposition
+from laneway.control.open_letters import IndexFolder, OpenLetters, counting
 from laneway.control.periodic import Periodic, run_all
 from laneway.control.renewal import renewal
 from laneway.control.results import Results
@@ -98,11 +99,20 @@ class Control:
         self.scaler: Scaler | None = None
         #: Messages that wait in the dead inboxes, by virtual host, as they were last seen.
         self.inbox: dict[str, int] = {}
-        self.periodic = [
+        self._folder = IndexFolder()
+        #: Counts the letters that wait for a decision.
+        self.open_letters = OpenLetters(app, vhosts, self._folder)
+        self._quick = [
             Periodic(name="look at the dead inboxes", every=_INBOX_SECONDS, do=self._look),
-            renewal(app, vhosts, by=self.name),
             *periodic,
         ]
+        # These read streams, which takes minutes where they hold a million letters.
+        self._long = [
+            counting(self.open_letters),
+            renewal(app, vhosts, by=self.name, folder=self._folder),
+        ]
+        #: What is done every now and then.
+        self.periodic = [*self._quick, *self._long]
 
     def run(self, *, health: tuple[str, int] | None = None) -> None:
         """Work until SIGTERM or Ctrl-C; a second one ends it at once.
@@ -134,11 +144,10 @@ class Control:
             threading.Thread(target=keeper.run, name=f"keeper-{keeper.vhost}", daemon=True)
             for keeper in self.keepers
         ]
-        threads.append(
-            threading.Thread(
-                target=run_all, args=(self.periodic, self._stop), name="periodic", daemon=True
-            )
-        )
+        threads += [
+            threading.Thread(target=self._do_quick, name="periodic", daemon=True),
+            threading.Thread(target=self._do_long, name="letters", daemon=True),
+        ]
         if self.scaler is not None:
             threads += self.scaler.threads()
         for thread in threads:
@@ -155,6 +164,7 @@ class Control:
         self._close_reporters()
         if probes is not None:
             probes.close()
+        self._folder.close()
         self.app.facts.tell("control_stopped", worker=self.name)
 
     def run_once(self) -> None:
@@ -210,6 +220,13 @@ class Control:
                 reporter.close()
 
     # -- the rest ------------------------------------------------------------------------------
+
+    def _do_quick(self) -> None:
+        run_all(self._quick, self._stop)
+
+    def _do_long(self) -> None:
+        run_all(self._long, self._stop)
+        self.open_letters.close()
 
     def _look(self, stop: threading.Event) -> None:
         """See what waits in the dead inboxes. A broker that is away is the keepers' to tell."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from laneway.control.periodic import Periodic
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.broker import VhostKind
+    from laneway.control.open_letters import IndexFolder
 
 log = logging.getLogger(__name__)
 
@@ -27,25 +26,24 @@ EVERY: Final = 86_400.0
 FIRST: Final = 600.0
 
 
-def renewal(app: Laneway, vhosts: Sequence[VhostKind], *, by: str) -> Periodic:
+def renewal(app: Laneway, vhosts: Sequence[VhostKind], *, by: str, folder: IndexFolder) -> Periodic:
     """The renewal of the letters of some virtual hosts, once a day.
 
     Args:
         app: publishes.
         vhosts: whose letters.
         by: who does it, for the audit.
+        folder: where the index is that the count of open letters keeps up to date.
     """
 
     def do(stop: threading.Event) -> None:
         for vhost in vhosts:
             if stop.is_set():
                 return
-            # The index is made anew: a control process needs no place that outlives it.
-            with tempfile.TemporaryDirectory(prefix="laneway-renewal-") as folder:
-                try:
-                    count = renew(app, vhost, folder=Path(folder), by=by)
-                except LettersLocked:
-                    continue  # another control process does it now
+            try:
+                count = renew(app, vhost, folder=folder.path, by=by)
+            except LettersLocked:
+                continue  # another control process does it now
             if count:
                 log.info("%d open letters of %r will be kept for longer", count, vhost)
 

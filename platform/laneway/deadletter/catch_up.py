@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     #: Told how many entries are read, and how many there are to read.
     Progress = Callable[[int, int], None]
 
-#: Entries that are folded in one transaction.
+#: Entries that are folded in one transaction, and bytes of them that are held at most.
 _BATCH: Final = 5_000
+_BATCH_BYTES: Final = 32 * 2**20
 
 
 class Reader(Protocol):
@@ -112,6 +113,7 @@ class _CatchUp:
         # The last entry that was read is read again, to see that it is still the same.
         known = position is not None
         batch: list[Stored] = []
+        held = 0
         start: Start = position[0] if position else "first"
         for entries in self._reader.entries(stream, start, end.offset):
             if known:
@@ -120,9 +122,10 @@ class _CatchUp:
                 known = False
                 del entries[0]
             batch += entries
-            if len(batch) >= _BATCH:
+            held += sum(len(entry.body) for entry in entries)
+            if len(batch) >= _BATCH or held >= _BATCH_BYTES:
                 yield batch
-                batch = []
+                batch, held = [], 0
         if batch:
             yield batch
 

@@ -60,6 +60,9 @@ _LOOKUPS: Final = """
 CREATE INDEX IF NOT EXISTS by_state ON letters (state, at);
 CREATE INDEX IF NOT EXISTS by_cause ON letters (cause, at);
 """
+_LOOKUP_OF_OPEN: Final = (
+    "CREATE INDEX IF NOT EXISTS open_by_queue ON letters (queue) WHERE state = 'open'"
+)
 #: KiB that SQLite may keep in memory.
 _CACHE_KIB: Final = 24_000
 # Rows that keep another process waiting at most so many seconds.
@@ -126,6 +129,7 @@ class Index:
                 self.db.execute(f"DELETE FROM {table}")  # noqa: S608 (our own tables)
             self.db.execute("DROP INDEX IF EXISTS by_state")
             self.db.execute("DROP INDEX IF EXISTS by_cause")
+            self.db.execute("DROP INDEX IF EXISTS open_by_queue")
 
     def remake(self) -> None:
         """Throw the file away and begin with an empty one."""
@@ -137,6 +141,10 @@ class Index:
     def make_lookups(self) -> None:
         """Make what lists are read by; does nothing if it is there."""
         self.db.executescript(_LOOKUPS)
+
+    def make_lookup_of_open(self) -> None:
+        """Make what open letters are counted by; only who counts them often pays for it."""
+        self.db.execute(_LOOKUP_OF_OPEN)
 
     def position(self, stream: str) -> tuple[int, bytes] | None:
         """The last entry that was read of a stream: its offset, and a digest; None if none was."""

@@ -88,6 +88,8 @@ class Letter:
     version: str | None = None
     #: The Sentry event of this failure.
     event_id: str | None = None
+    #: The trace of Sentry that its message carried; None if it carried none.
+    trace_id: str | None = None
     #: The message; None in a report that knows only what happened (see :func:`merged`).
     original: Original | None = None
 

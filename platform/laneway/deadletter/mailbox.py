@@ -20,7 +20,7 @@ from laneway.deadletter.stream import StreamReader
 from laneway.errors import BrokerError, DeadLetterError, LanewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kombu.connection import Connection
@@ -63,6 +63,7 @@ class Mailbox:
         self._connection: Connection | None = None
         self._used_at = 0.0
         self._numbers = itertools.count()
+        self._open_letters: tuple[tuple[int, int, int], dict[str, int]] | None = None
 
     def refresh(self) -> None:
         """Read what is new.
@@ -125,6 +126,25 @@ class Mailbox:
         where, values = selection.where()
         [row] = self._index.rows(f"SELECT count(*) FROM letters WHERE {where}", values)  # noqa: S608 (the same)
         return int(row[0])
+
+    def open_by_queue(self) -> Mapping[str, int]:
+        """How many letters of each queue are open, as last read.
+
+        Counted only if the index has changed since the last time, and out of a lookup of the open
+        letters alone: 0.1 s for a million.
+        """
+        db = self._index.db
+        (by_others,) = db.execute("PRAGMA data_version").fetchone()
+        version = (id(db), db.total_changes, by_others)
+        if self._open_letters is None or self._open_letters[0] != version:
+            self._index.make_lookup_of_open()
+            # (By itself SQLite takes the lookup of states, and then reads every row.)
+            rows = self._index.rows(
+                "SELECT queue, count(*) FROM letters INDEXED BY open_by_queue"
+                " WHERE state = 'open' GROUP BY queue"
+            )
+            self._open_letters = version, {row[0]: row[1] for row in rows}
+        return self._open_letters[1]
 
     def states(self, letters: Sequence[str]) -> dict[str, str]:
         """The states of some letters, as last read."""

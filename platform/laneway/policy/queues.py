@@ -43,9 +43,9 @@ RESERVED_NAMES: Final[Mapping[str, str]] = {
 #: Seconds that RabbitMQ waits for an acknowledgement unless told otherwise.
 BROKER_CONSUMER_TIMEOUT: Final = 30 * 60.0
 
-#: Seconds in which a backlog is worked off at the soonest unless told otherwise: a new worker needs
-#: about as long to start, so to ask for more of them would come too late and only cost.
-SHORTEST_DRAIN: Final = 15.0
+#: Seconds in which a backlog is worked off at the soonest unless told otherwise: the broker says so
+#: often how long it is. What that makes of bursts: docs/design/scaling-limits.md.
+SHORTEST_DRAIN: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

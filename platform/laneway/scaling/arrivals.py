@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
+from math import sqrt
 from typing import Final
 
 #: Seconds by which the broker's statistics may be late, as RabbitMQ comes.
 STATISTICS_AGE: Final = 5.5
+#: Standard deviations of chance that a rise must be above the mean.
+SURE: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class CounterWindow:
         self._points: deque[tuple[float, float, bool]] = deque()
         self._first: tuple[float, float] | None = None
         self._peak: float | None = None
+        self._looked_at = 0.0
 
     def add(self, at: float, count: float) -> None:
         """What was seen.
@@ -53,6 +57,7 @@ class CounterWindow:
             at: seconds, from any beginning, that never go back.
             count: what the counter says.
         """
+        self._looked_at = at
         if not self._points:
             self._begin(at, count)
             return
@@ -84,11 +89,16 @@ class CounterWindow:
         elif at - since >= self._age:
             self._points.append((at - self._age, count, False))
 
-    def rate(self) -> Rate | None:
-        """The rate over the window, or what of it was seen; None if that is nothing."""
+    def rate(self, seconds: float | None = None) -> Rate | None:
+        """The rate over the window, or what of it was seen; None if that is nothing.
+
+        Args:
+            seconds: its last ones only; a step that began before them and ended in them counts.
+        """
+        since = self._looked_at - min(seconds or self._window, self._window)
         counted = covers = 0.0
         for (began, before, _), (ended, after, whole) in pairwise(self._points):
-            if whole:
+            if whole and ended > since:
                 counted += after - before
                 covers += ended - began
         return Rate(per_second=counted / covers, covers=covers) if covers else None
@@ -111,9 +121,81 @@ class GaugeWindow:
         while len(self._points) > 1 and self._points[1][0] <= at - self._window:
             self._points.popleft()
 
-    def growth(self) -> float:
-        """By how much it grew a second; 0 where only one number was seen."""
-        if len(self._points) < 2:
+    def growth(self, seconds: float | None = None) -> float:
+        """By how much it grew a second; 0 where only one number was seen.
+
+        Args:
+            seconds: only over the last ones of the window.
+        """
+        if not self._points:
             return 0.0
-        (began, before), (ended, after) = self._points[0], self._points[-1]
+        ended, after = self._points[-1]
+        since = ended - min(seconds or self._window, self._window)
+        # The newest that is so old, else the oldest.
+        old = [point for point in self._points if point[0] <= since] or [self._points[0]]
+        began, before = old[-1]
         return (after - before) / (ended - began) if ended > began else 0.0
+
+
+class Arrivals:
+    """How many jobs a second come into one queue.
+
+    A mean over a minute follows a burst a minute late, and one over some seconds trembles: an
+    autoscaler that keeps peaks for minutes would pay for each. So a rise counts where it is surely
+    one, and then as it is.
+
+    Args:
+        window: seconds that the rate is the mean of.
+        rise: seconds within which a rise is to be seen; as long as the window or longer is not at
+            all.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, window: float, *, rise: float, every: float) -> None:
+        self._window = window
+        self._rise = rise
+        self._every = every
+        self._published = CounterWindow(window)
+        self._settled = CounterWindow(window)
+        self._held = GaugeWindow(window)
+
+    def add(self, at: float, *, published: int, settled: int, held: int) -> None:
+        """What was seen.
+
+        Args:
+            at: seconds, from any beginning, that never go back.
+            published: jobs that were ever published.
+            settled: jobs that were ever acknowledged.
+            held: jobs that are there, waiting or with workers.
+        """
+        self._published.add(at, published)
+        self._settled.add(at, settled)
+        self._held.add(at, held)
+
+    def rate(self) -> Rate | None:
+        """The rate over the window, or what of it was seen; None if that is nothing."""
+        return self._over(self._window)
+
+    def rise(self) -> Rate | None:
+        """The rate over the last seconds, if chance and late looks cannot make it of the mean."""
+        mean, risen = self.rate(), None
+        if mean is not None and self._rise < self._window:
+            risen = self._over(self._rise)
+        if mean is None or risen is None:
+            return None
+        jobs = risen.per_second * risen.covers
+        # The first of them may have come up to a look earlier than was seen.
+        surely = (jobs - SURE * sqrt(jobs)) / (risen.covers + self._every)
+        return risen if surely > mean.per_second else None
+
+    def _over(self, seconds: float) -> Rate | None:
+        """What was published, or what must have come for so many to have gone and to be there.
+
+        A job whose delay has ended (a retry, a countdown) is published by nobody: only the second
+        way sees it. It cannot see what was purged.
+        """
+        published, settled = self._published.rate(seconds), self._settled.rate(seconds)
+        if published is None or settled is None:
+            return published
+        flow = settled.per_second + self._held.growth(seconds)
+        return Rate(per_second=max(published.per_second, flow), covers=published.covers)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from laneway.scaling.answer import Answer, Known, Unknown
-from laneway.scaling.arrivals import CounterWindow, GaugeWindow, Rate
+from laneway.scaling.arrivals import Arrivals
 from laneway.scaling.fleet import Fleet, Runtime
 from laneway.scaling.need import Load, slots_needed
 from laneway.types import format_duration
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: The share of the window that must have been seen.
 COVERED: Final = 0.5
+#: Seconds within which a rise of arrivals is seen at the soonest: three statistics of the broker.
+#: A queue that promises less soon has the time of its service level.
+SHORTEST_RISE: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,8 @@ class QueueLoad:
         self.queue = queue
         self.fleet = Fleet(pace)
         self._pace = pace
-        self._published = CounterWindow(pace.window)
-        self._settled = CounterWindow(pace.window)
-        self._held = GaugeWindow(pace.window)
+        rise = max(SHORTEST_RISE, queue.service_level)
+        self._arrivals = Arrivals(pace.window, rise=rise, every=pace.every)
         self._seen: Seen | None = None
         self._seen_at = 0.0
         self._silent_since: float | None = None
@@ -72,9 +74,7 @@ class QueueLoad:
     def see(self, seen: Seen, now: float) -> None:
         """The broker was looked at."""
         self._seen, self._seen_at, self._problem = seen, now, None
-        self._published.add(now, seen.published)
-        self._settled.add(now, seen.settled)
-        self._held.add(now, seen.held)
+        self._arrivals.add(now, published=seen.published, settled=seen.settled, held=seen.held)
         taking = sum(report.consumers for report in self.fleet.present(now))
         if seen.consumers <= taking:
             self._silent_since = None
@@ -93,7 +93,7 @@ class QueueLoad:
 
     def answer(self, now: float) -> Answer:
         """How many slots the queue needs now, or why nobody can know."""
-        rate = self._arrivals()
+        rate = self._arrivals.rate()
         seen = self._seen
         if (why := self._why_unknown(seen, now)) is not None:
             return Unknown(queue=self.queue, reason=why)
@@ -107,14 +107,20 @@ class QueueLoad:
                 "broker's counters did; it takes half of it"
             )
             return Unknown(queue=self.queue, reason=why, soon=True)
+        risen = self._arrivals.rise()
         present = self.fleet.present(now)
         busy, notes = self._busy(seen, present, now)
         if seen.paused:
             # More workers would not start a job of it either; those that are there may stay.
             notes += (f"it is paused, so the {seen.ready} jobs that wait are not counted",)
+        if risen is not None:
+            seconds = min(rate.covers, self._pace.window)
+            mean = f"{rate.per_second:.3g} jobs/s are the mean of the last {seconds:.0f} s"
+            notes += (f"arrivals rose: {mean}",)
+        arrivals = risen or rate
         runtime = self.fleet.runtime(now)
         load = Load(
-            arrivals=rate.per_second,
+            arrivals=arrivals.per_second,
             runtime=runtime.seconds if runtime else self.queue.scaling.expected_runtime,
             busy=busy,
             backlog=0 if seen.paused else seen.ready,
@@ -128,20 +134,8 @@ class QueueLoad:
             slots_there=sum(report.concurrency for report in present),
             notes=notes,
             waits=self.fleet.waits(now),
-            covers=min(rate.covers, self._pace.window),
+            covers=min(arrivals.covers, self._pace.window),
         )
-
-    def _arrivals(self) -> Rate | None:
-        """What was published, or what must have come for so many to have gone and to be there.
-
-        A job whose delay has ended (a retry, a countdown) is published by nobody: only the second
-        way sees it. It cannot see what was purged.
-        """
-        published, settled = self._published.rate(), self._settled.rate()
-        if published is None or settled is None:
-            return published
-        flow = settled.per_second + self._held.growth()
-        return Rate(per_second=max(published.per_second, flow), covers=published.covers)
 
     def _why_unknown(self, seen: Seen | None, now: float) -> str | None:
         """What is missing besides time."""

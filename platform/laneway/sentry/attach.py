@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celery import signals
-
-from laneway.sentry.trace import UID
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,42 +27,32 @@ def trace_publishes(app: PublishingApp) -> None:
     app.tracer = PublishSpans()
 
 
-def attach(app: Laneway, queue: str, config: Config, reporter: Reporter | None) -> None:
-    """Trace the jobs of a worker, and check those in that a schedule made; before anything forks.
-
-    To be called after whatever else listens to Celery's ``task_prerun``: a job's scope is made in
-    the one that stands there by then.
+def attach(app: Laneway, queue: str, config: Config, reporter: Reporter | None) -> JobSpans | None:
+    """Trace the publishes of a worker, and check its scheduled jobs in; before anything forks.
 
     Args:
         app: the application; its ``tracer`` is set, or taken away on a secure queue.
         queue: the queue served.
         config: the settings.
         reporter: of the queue; None if nothing of it goes to Sentry.
+
+    Returns:
+        What is to be told of each job that begins, or None if none is traced.
     """
-    detach()
     secure = app.policy.queue(queue).secure
     if secure:
         app.tracer = None
     if reporter is None:
-        return
+        return None
+    spans = None
     rate = config.traces_rate(queue)
     if rate is not None and not secure:
         from laneway.sentry.spans import JobSpans  # noqa: PLC0415 (see above)
 
         trace_publishes(app)
-        trace_jobs(JobSpans(app, queue, rate))
+        spans = JobSpans(app, queue, rate)
     check_in(app, config, lambda asked: reporter if asked is secure else None)
-
-
-def detach() -> None:
-    """Forget the worker before (several in one process, in tests)."""
-    for signal in (signals.task_prerun, signals.task_postrun):
-        signal.disconnect(dispatch_uid=UID)
-
-
-def trace_jobs(spans: JobSpans) -> None:
-    """Let Celery's signals tell of jobs that begin; a sampled one lets them tell of its end."""
-    signals.task_prerun.connect(spans.started, weak=False, dispatch_uid=UID)
+    return spans
 
 
 def check_in(app: Laneway, config: Config, reporter: Callable[[bool], Reporter | None]) -> None:

@@ -55,9 +55,13 @@ def event_id_of(letter: str) -> str:
 
 
 def trace_of(letter: Letter) -> dict[str, str]:
-    """The context ``trace`` of a job that is not traced: the jobs of one root belong together."""
-    root = letter.root_id or letter.task_id or letter.id
-    return {"trace_id": hex_of(root), "span_id": _digits(letter.id, 16)}
+    """The context ``trace`` of a job that is not sampled.
+
+    It is the trace that its message carried, else that of its root: the jobs of one root belong
+    together.
+    """
+    trace_id = letter.trace_id or hex_of(letter.root_id or letter.task_id or letter.id)
+    return {"trace_id": trace_id, "span_id": _digits(letter.id, 16)}
 
 
 def _digits(text: str, number: int) -> str:

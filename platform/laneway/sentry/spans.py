@@ -22,7 +22,7 @@ from sentry_sdk.tracing import Transaction, TransactionSource
 
 from laneway.calls.prepared import READY_AT_HEADER
 from laneway.publish.tracing import SENTRY_TRACE
-from laneway.sentry.trace import PROCESS, PUBLISH, UID, Trace, handed_on, span_id_of, trace_of
+from laneway.sentry.trace import PROCESS, PUBLISH, Trace, handed_on, span_id_of, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,8 @@ _LATENCY: Final = "messaging.message.receive.latency"
 _ORIGIN: Final = "auto.queue.laneway"
 _EMBEDDED: Final = ("callbacks", "errbacks", "chain", "chord")
 _ALL: Final = 2**32
+#: By what Celery's signals know who waits for the ends of sampled jobs.
+UID: Final = "laneway.sentry.spans"
 
 
 class _FollowedPublish:
@@ -148,14 +150,19 @@ class JobSpans:
         self._lock = threading.Lock()
         self._said = False
 
-    def started(self, task_id: str, task: Any, **_: Any) -> None:
-        """Celery's signal before a job's code."""
-        # (Half of the time of a look at task.request, which makes one where there is none.)
-        request = vars(task.request_stack.top)
+    def started(self, task: Any, request: Mapping[str, Any]) -> None:
+        """A job's code begins, in this thread.
+
+        Args:
+            task: its task.
+            request: what Celery knows of the job, its message's headers among it.
+        """
         given = request.get(SENTRY_TRACE)
         trace: Trace | None = None
         if given is None:
-            key = request.get("root_id") or task_id
+            if not self._limit:
+                return
+            key = request.get("root_id") or request["id"]
         elif type(given) is str and given[-2:] == "-0":
             return
         else:
@@ -172,7 +179,7 @@ class JobSpans:
                 log.exception("a job of %r is not traced; this is said once", self._queue)
         if running is not None:
             with self._lock:
-                self._running[task_id] = running
+                self._running[request["id"]] = running
                 # Only now: the jobs that are not sampled need not tell of their end.
                 signals.task_postrun.connect(self.ended, weak=False, dispatch_uid=UID)
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 #: The operations of spans, by which Sentry's Queues page finds them.
 PUBLISH: Final = "queue.publish"
 PROCESS: Final = "queue.process"
-#: By what Celery's signals know the receivers that trace a worker's jobs.
-UID: Final = "laneway.sentry.spans"
 
 _TRACE: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})(?:-([01]))?")
 #: Characters of a baggage header that are handed on.
@@ -45,6 +43,13 @@ def trace_of(headers: Mapping[str, Any]) -> Trace:
     if isinstance(given, str) and (match := _TRACE.fullmatch(given)):
         return Trace(match[1], match[2], None if match[3] is None else match[3] == "1")
     return Trace(hex_of(str(headers.get("root_id") or headers.get("id"))), None, None)
+
+
+def carried_trace_id(headers: Mapping[str, Any]) -> str | None:
+    """The id of the trace that a message carries, whatever its headers are; None if none."""
+    given = headers.get(SENTRY_TRACE)
+    match = _TRACE.fullmatch(given) if isinstance(given, str) else None
+    return match[1] if match else None
 
 
 def hex_of(job_id: str) -> str:

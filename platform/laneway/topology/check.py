@@ -3,10 +3,15 @@
 Bindings (unless the management interface may be asked), policies and the rest cannot be seen: the
 exchange named by the topology's digest stands for them. It says what was applied, not what somebody
 changed since; that is what ``laneway topology plan`` is for.
+
+RabbitMQ before 4.3 tells anybody who may enter a virtual host what stands there. Since 4.3 it tells
+only those with some right on the very thing, whichever of the three, and answers 403 to all others:
+then nobody knows, and that is what is said.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
     from laneway.broker.profile import Profile
     from laneway.policy import Policy
 
+    #: What the broker says of something.
+    _Answer = Literal["there", "missing", "refused"]
+
+_MARKS: Final = r"^laneway\.topology\..*$"
 _CURE: Final = "Run 'laneway topology plan' to see what differs, then 'laneway topology apply'"
 
 
@@ -37,8 +46,9 @@ _CURE: Final = "Run 'laneway topology plan' to see what differs, then 'laneway t
 class Finding:
     """Something that is not as the policy says."""
 
-    #: ``fatal``: jobs could be lost or never arrive; ``drift``: it works, but differently.
-    severity: Literal["fatal", "drift"]
+    #: ``fatal``: jobs could be lost or never arrive; ``unknown``: the broker refuses to say;
+    #: ``drift``: it works, but differently.
+    severity: Literal["fatal", "unknown", "drift"]
     #: What was expected and what was found.
     what: str
     #: What to do.
@@ -58,7 +68,7 @@ def check_topology(
         queue: the name of the queue.
 
     Returns:
-        Fatal findings first; empty if all is well.
+        Fatal findings first, then what the connection's user may not know; empty if all is well.
 
     Raises:
         kombu.exceptions.OperationalError, OSError: the connection failed.
@@ -69,19 +79,32 @@ def check_topology(
         *(q for q in desired.queues if q.name in {queue, DEAD_INBOX}),
     ]
     look = _Look(connection)
-    findings = [finding for part in needed if (finding := look.at(part))]
-    if not findings and not look.exists(digest_exchange(desired.digest)):
-        findings.append(
-            Finding(
-                severity="drift",
-                what=(
-                    f"the virtual host {look.vhost!r} does not stand as this policy says (its "
-                    f"digest {desired.digest} was not applied there)"
-                ),
-                cure=f"{_CURE}; in a rolling deploy, apply before the new version starts.",
+    findings = [
+        finding for part in needed if (finding := look.at(part, _needed_right(part, queue)))
+    ]
+    if any(finding.severity == "fatal" for finding in findings):
+        return sorted(findings, key=lambda finding: finding.severity != "fatal")
+    mark = ExchangePart(name=digest_exchange(desired.digest), type="fanout")
+    match look.ask(mark):
+        case "refused":
+            findings.append(look.refused(mark, f"read {_MARKS}"))
+        case "missing":
+            what = (
+                f"the virtual host {look.vhost!r} does not stand as this policy says (its "
+                f"digest {desired.digest} was not applied there)"
             )
-        )
+            cure = f"{_CURE}; in a rolling deploy, apply before the new version starts."
+            findings.append(Finding(severity="drift", what=what, cure=cure))
     return findings
+
+
+def _needed_right(part: ExchangePart | QueuePart, queue: str) -> str:
+    """The right with which the broker tells a worker of a part, and which leads nowhere new.
+
+    It consumes its queue and publishes to the others: into the dead inbox it may write anyway, by
+    the default exchange.
+    """
+    return f"{'read' if part.name == queue else 'write'} ^{re.escape(part.name)}$"
 
 
 def check_bindings(
@@ -123,16 +146,23 @@ class _Look:
         self._connection = connection
         self.vhost: str = connection.virtual_host
 
-    def at(self, part: ExchangePart | QueuePart) -> Finding | None:
-        """Whether the part is there as it should be."""
-        if not self._ask(part, passive=True, missing=amqp.exceptions.NotFound):
-            return Finding(
-                severity="fatal",
-                what=f"expected {part} in the virtual host {self.vhost!r}, there is none",
-                cure=f"{_CURE}.",
-            )
-        # A passive declaration is content with any type; declaring what exists compares.
-        if not self._ask(part, passive=False, missing=amqp.exceptions.PreconditionFailed):
+    def at(self, part: ExchangePart | QueuePart, right: str) -> Finding | None:
+        """Whether the part is there as it should be; whoever has the right may know that."""
+        match self.ask(part):
+            case "refused":
+                return self.refused(part, right)
+            case "missing":
+                return Finding(
+                    severity="fatal",
+                    what=f"expected {part} in the virtual host {self.vhost!r}, there is none",
+                    cure=f"{_CURE}.",
+                )
+        # A passive declaration is content with any type; declaring what exists compares. Without
+        # the right to configure there is nothing to compare with: what is there is taken for right.
+        if (
+            self._declare(part, passive=False, missing=amqp.exceptions.PreconditionFailed)
+            == "missing"
+        ):
             return Finding(
                 severity="fatal",
                 what=(
@@ -143,14 +173,28 @@ class _Look:
             )
         return None
 
-    def exists(self, exchange: str) -> bool:
-        """Whether there is an exchange of this name."""
-        part = ExchangePart(name=exchange, type="fanout")
-        return self._ask(part, passive=True, missing=amqp.exceptions.NotFound)
+    def ask(self, part: ExchangePart | QueuePart) -> _Answer:
+        """Whether there is something of this name."""
+        return self._declare(part, passive=True, missing=amqp.exceptions.NotFound)
 
-    def _ask(
+    def refused(self, part: ExchangePart | QueuePart, right: str) -> Finding:
+        """That nobody knows of the part, and why."""
+        user = self._connection.userid
+        return Finding(
+            severity="unknown",
+            what=(
+                f"the broker refuses to say whether {part} stands in the virtual host "
+                f"{self.vhost!r}: the user {user!r} has no right on it"
+            ),
+            cure=(
+                f"Let the user {right} there, besides what it may (rabbitmqctl set_permissions; "
+                "since RabbitMQ 4.3 who has no right on a thing is not told of it)."
+            ),
+        )
+
+    def _declare(
         self, part: ExchangePart | QueuePart, *, passive: bool, missing: type[Exception]
-    ) -> bool:
+    ) -> _Answer:
         channel = self._connection.channel()
         try:
             match part:
@@ -167,12 +211,10 @@ class _Look:
                         arguments=dict(part.arguments),
                     )
         except missing:
-            return False
+            return "missing"
         except amqp.exceptions.AccessRefused:
-            # Without the right to configure there is nothing to compare with: what is there is
-            # taken for right, and the digest says the rest.
-            return True
+            return "refused"
         else:
-            return True
+            return "there"
         finally:
             channel.close()

@@ -2,7 +2,9 @@
 
 Only what ``laneway topology apply`` marks as applied counts as standing. That mark says nothing of
 what works: after somebody's change by hand, or an apply that left something to people, workers must
-still start. So a mark that does not come is waited for, but not for ever.
+still start. So a mark that does not come is waited for, but not for ever. Likewise what the broker
+refuses to say: the rights may come a moment later (an operator makes them beside the pods), but a
+worker whose user may not know of everything can still work.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     #: Looks once. It raises LanewayError if nobody can tell.
     Look = Callable[[], Sequence[Finding]]
 
+_ORDER: Final = ("fatal", "unknown", "drift")
+
 #: Seconds between two looks.
 EVERY: Final = 2.0
 
@@ -33,9 +37,9 @@ EVERY: Final = 2.0
 class Waited:
     """How the waiting ended."""
 
-    #: What was not as it should be when it ended; fatal findings first.
+    #: What was not as it should be when it ended; fatal findings first, drift last.
     findings: tuple[Finding, ...]
-    #: Whether what is missing may be done without: nothing is, or drift lasted long enough.
+    #: Whether what is missing may be done without: nothing is, or nothing fatal for long enough.
     enough: bool
 
 
@@ -48,7 +52,7 @@ def look_at(address: BrokerAddress, policy: Policy, queues: Sequence[str]) -> tu
         queues: names of queues of the policy.
 
     Returns:
-        What is not as it should be, each only once; fatal findings first.
+        What is not as it should be, each only once; fatal findings first, drift last.
 
     Raises:
         LanewayError: the broker cannot be asked, or a virtual host is not there yet.
@@ -63,7 +67,7 @@ def look_at(address: BrokerAddress, policy: Policy, queues: Sequence[str]) -> tu
                         yield from check_topology(connection, policy, profile, kind, name)
 
     each = dict.fromkeys(found())
-    return tuple(sorted(each, key=lambda finding: finding.severity != "fatal"))
+    return tuple(sorted(each, key=lambda finding: _ORDER.index(finding.severity)))
 
 
 def wait_for_topology(
@@ -80,7 +84,7 @@ def wait_for_topology(
     Args:
         look: as of :func:`look_at`.
         timeout: seconds; at least one look is taken.
-        drift_after: seconds of nothing but drift that are enough; None: it never is.
+        drift_after: seconds without anything fatal that are enough; None: they never are.
         report: gets a line whenever something else is waited for.
         clock: gives seconds.
         sleep: waits.
@@ -106,6 +110,7 @@ def wait_for_topology(
             fatal = any(finding.severity == "fatal" for finding in findings)
             if not findings:
                 return Waited(findings=(), enough=True)
+            # (Unknown counts as drift: a user without the right to look is no outage.)
             drifting = None if fatal else clock() if drifting is None else drifting
             lasted = 0.0 if drifting is None else clock() - drifting
             enough = not fatal and drift_after is not None and lasted >= drift_after

@@ -62,7 +62,7 @@ class JobConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
         if isinstance(self.pool, DirectPool):
-            self.pool.eventer = FromThread(self)
+            self.pool.aftermath.eventer = FromThread(self)
         #: What is done beside the loop.
         self.desk = Desk(self.call_soon_ack)
         self._letters = LetterWriter(self.app, self.app.serving, self.hostname)

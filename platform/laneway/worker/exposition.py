@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 
 from laneway.worker.direct import DirectPool
+from laneway.worker.health import not_ready
 from laneway.worker.load import running
 from laneway.worker.tally import BUCKETS, FACT_KINDS
 
@@ -60,6 +61,7 @@ class _Numbers:
             bounds = [*map(str, BUCKETS), "+Inf"]
             histogram.add_metric(queue, list(zip(bounds, accumulate(counts), strict=True)), total)
             yield histogram
+        yield self._gauge("ready", "1 while /readyz says so.", float(not not_ready(worker)))
         yield self._gauge("concurrency", "Jobs that run at a time at most.", worker.concurrency)
         yield self._gauge("running", "Jobs that run now.", running(worker)[0])
         yield self._gauge(

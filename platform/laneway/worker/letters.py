@@ -27,6 +27,7 @@ from laneway.deadletter.letter import Letter, Original, letter_id, replays_of
 from laneway.errors import LanewayError
 from laneway.sentry.config import RELEASE
 from laneway.sentry.event import event_id_of
+from laneway.sentry.trace import carried_trace_id
 from laneway.types import HIGHEST_PRIORITY, short_text
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ class LetterWriter:
             host=self._host,
             version=self._release,
             event_id=event_id_of(identity) if has_event else None,
+            trace_id=carried_trace_id(known),
             original=original,
         )
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from laneway.app import Laneway
     from laneway.sentry.reporter import Reporter
+    from laneway.sentry.scopes import JobScopes
+    from laneway.sentry.spans import JobSpans
     from laneway.worker.telling import Teller
 
 _UID: Final = "laneway.reporting"
@@ -64,20 +66,15 @@ def start(
         if spec.secure:
             keep_quiet()
             # What a task imports late must not be heard either.
-            teller.at_start = keep_quiet
+            teller.at_start = lambda _task, _request: keep_quiet()
         return
     reporter.install()
     raised = _Raised(app, queue, worker, reporter, teller.began, direct=direct)
     # Only now: it needs the SDK.
     from laneway.sentry.scopes import JobScopes  # noqa: PLC0415 (see above)
 
-    scopes = JobScopes()
-
-    def begin() -> None:
-        scopes.begin()
-        reporter.install()
-
-    teller.at_start = begin if spec.secure else scopes.begin
+    spans = attach(app, queue, config, reporter)
+    teller.at_start = _at_start(JobScopes(), spans, reporter if spec.secure else None)
     receivers: dict[Any, Callable[..., None]] = {
         signals.task_failure: raised,
         signals.task_internal_error: raised.internally,
@@ -86,7 +83,37 @@ def start(
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, weak=False, dispatch_uid=_UID)
-    attach(app, queue, config, reporter)
+
+
+def _at_start(
+    scopes: JobScopes, spans: JobSpans | None, only: Reporter | None
+) -> Callable[[Any, Any], None]:
+    """What is done when a job begins; decided here, because every job pays for it.
+
+    Args:
+        scopes: of the SDK.
+        spans: told of the job; None if none is traced.
+        only: of a secure queue, beside which no other client may report.
+    """
+
+    def plain(_task: Any, _request: Any) -> None:
+        scopes.begin()
+
+    if only is not None:
+
+        def alone(_task: Any, _request: Any) -> None:
+            scopes.begin()
+            only.install()
+
+        return alone
+    if spans is not None:
+
+        def traced(task: Any, request: Any) -> None:
+            scopes.begin()
+            spans.started(task, vars(request))
+
+        return traced
+    return plain
 
 
 def _disconnect() -> None:

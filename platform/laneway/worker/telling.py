@@ -98,8 +98,9 @@ class Teller:
         self.queue = queue
         self.worker = worker
         self.secure = app.policy.queue(queue).secure
-        #: Called before a job's code begins, in its thread; a receiver of its own would cost more.
-        self.at_start: Callable[[], None] | None = None
+        #: Called with a job's task and request before its code begins, in its thread; a receiver of
+        #: its own would cost more.
+        self.at_start: Callable[[Any, Any], None] | None = None
         self._began: dict[str, float] = {}
         self._failed: set[tuple[str, int]] = set()
 
@@ -114,7 +115,7 @@ class Teller:
         request = task.request
         # (A task that is called within another one is part of that.)
         if self.at_start is not None and not request.is_eager:
-            self.at_start()
+            self.at_start(task, request)
         ready_at = getattr(request, READY_AT_HEADER, None)
         wait = max(0.0, time.time() - ready_at) if isinstance(ready_at, int | float) else None
         self._tell("started", request, task.name, wait=wait)

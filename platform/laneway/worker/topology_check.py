@@ -27,7 +27,7 @@ EXIT_TOPOLOGY: Final = 78
 
 
 def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: str) -> bool:
-    """Refuse to consume where a job could be lost; warn and count where something differs.
+    """Refuse to consume where a job could be lost; warn and count what differs or is unseen.
 
     Bindings cannot be seen over AMQP: they are looked at where ``LANEWAY_MANAGEMENT_URL`` is set.
 
@@ -49,7 +49,7 @@ def look_before_consuming(app: Laneway, connection: kombu.Connection, hostname: 
     for task in app.tasks.values():
         task.retry_on_worker_lost = not profile.delivery_limit
     for finding in findings:
-        if finding.severity == "drift":
+        if finding.severity != "fatal":
             log.warning("topology drift: %s. %s", finding.what, finding.cure)
             app.facts.tell("topology_drift", queue=queue, worker=hostname, reason=finding.what)
     fatal = [f"{found.what}. {found.cure}" for found in findings if found.severity == "fatal"]

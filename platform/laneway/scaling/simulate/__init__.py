@@ -3,13 +3,11 @@
 from laneway.scaling.simulate.compare import Comparison, Row, Spread, compare_policies
 from laneway.scaling.simulate.outcome import Outcome
 from laneway.scaling.simulate.policies import (
-    Away,
     CpuHpa,
     Fixed,
+    KedaRabbitmq,
     Laneway,
-    MessageRate,
     Policy,
-    QueueLength,
 )
 from laneway.scaling.simulate.run import Look, simulate
 from laneway.scaling.simulate.trace import TRACES, Shape, Trace, make_trace
@@ -23,13 +21,11 @@ __all__ = [
     "Trace",
     "make_trace",
     # What decides
-    "Away",
     "CpuHpa",
     "Fixed",
+    "KedaRabbitmq",
     "Laneway",
-    "MessageRate",
     "Policy",
-    "QueueLength",
     # What comes of it
     "Comparison",
     "GOAL",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from laneway.scaling.simulate.policies import Away, Laneway
+from laneway.scaling.simulate.policies import Laneway
 from laneway.scaling.simulate.run import simulate
 from laneway.scaling.simulate.tune import TUNED, tune
 
@@ -58,6 +59,7 @@ def compare_policies(
     world: World,
     seeds: Sequence[int],
     *,
+    away: tuple[float, float] | None = None,
     tried: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Tune each policy on the trace of the first seed, and play those of all.
@@ -66,12 +68,15 @@ def compare_policies(
         make: the trace of a seed.
         world: around the queue.
         seeds: at least one. The others are held out: no threshold has seen them.
+        away: seconds of the trace from which and until which Laneway's scaler is silent, in the row
+            that shows what is left then; None: all of it.
         tried: called after each run.
     """
     first, *others = seeds
     trace = make(first)
     outcomes = {name: [tune(name, trace, world, first, tried=tried)] for name in TUNED}
-    for untuned in (Laneway(), Away()):
+    silent = Laneway(name="laneway away", away=away or (-inf, inf))
+    for untuned in (Laneway(), silent):
         outcomes[untuned.name] = [simulate(trace, world, untuned, first)]
     for seed in others:
         held_out = make(seed)

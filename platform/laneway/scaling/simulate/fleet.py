@@ -141,8 +141,13 @@ class Fleet:
         self.runtimes.insert(bisect_right(self.arrivals, at) - 1, self.runtimes[index])
         self.again.add(at)
 
-    def take_finished(self) -> tuple[int, float]:
-        """Jobs that ended since the last call, and their seconds: what workers export."""
+    def take_finished(self) -> tuple[tuple[int, float], float]:
+        """What workers report.
+
+        Returns:
+            Jobs that ended since the last call, and their seconds; and the seconds that those that
+            run have run for, all together.
+        """
         begun = zip(
             self.starts[self._seen :],
             self.runtimes[self._seen : len(self.starts)],
@@ -153,4 +158,5 @@ class Fleet:
         now = self.now
         ended = [runtime for end, runtime in self._watched if end <= now]
         self._watched = [pair for pair in self._watched if pair[0] > now]
-        return len(ended), sum(ended)
+        running_for = sum(now - end + runtime for end, runtime in self._watched)
+        return (len(ended), sum(ended)), running_for

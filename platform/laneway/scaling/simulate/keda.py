@@ -1,10 +1,13 @@
 """What KEDA does before the HPA: which number a trigger gives, and zero to one and back.
 
 Read in KEDA 2.21.0: ``pkg/scalers/rabbitmq_scaler.go`` (``GetMetricsAndActivity``),
-``pkg/scaling/scale_handler.go`` (``GetScaledObjectMetrics``), ``pkg/fallback/fallback.go``
-(``GetMetricsWithFallback``), ``pkg/scaling/executor/scale_scaledobjects.go``
-(``RequestScale``). Between one pod and the most the HPA asks KEDA live whenever it looks;
-``pollingInterval`` counts for zero to one only, ``cooldownPeriod`` for one to zero only.
+``pkg/scaling/scale_handler.go`` (``GetScaledObjectMetrics``, ``getScaledObjectState``),
+``pkg/fallback/fallback.go`` (``GetMetricsWithFallback``),
+``pkg/scaling/executor/scale_scaledobjects.go`` (``RequestScale``).
+
+Between one pod and the most the HPA asks KEDA live whenever it looks; ``pollingInterval``
+counts for zero to one only, ``cooldownPeriod`` for one to zero only. A failure counts whoever
+asked: the HPA, or the look at whether there is anything to do.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-#: Seconds between two looks at whether a trigger is active (``pollingInterval``).
-POLLING_INTERVAL: Final = 30.0
-#: Seconds without activity until the last pod goes (``cooldownPeriod``).
+#: Seconds between two looks at whether a trigger is active (``pollingInterval``): the chart's.
+POLLING_INTERVAL: Final = 15.0
+#: Seconds without activity until the last pod goes (``cooldownPeriod``): KEDA's own.
 COOLDOWN_PERIOD: Final = 300.0
 
 

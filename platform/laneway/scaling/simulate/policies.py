@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from laneway.scaling.need import slots_needed
 from laneway.scaling.simulate.hpa import pods_for_average, pods_for_utilisation
-from laneway.scaling.simulate.keda import composite
+from laneway.scaling.simulate.keda import TriggerFailed, composite
 
 if TYPE_CHECKING:
     from laneway.scaling.simulate.seen import Seen
@@ -32,6 +32,9 @@ class Policy(Protocol):
     def recommend(self, world: World, seen: Seen, current: int) -> int | None:
         """The pods that its metric asks for; None when it knows nothing."""
 
+    def active(self, world: World, seen: Seen) -> bool | None:
+        """Whether KEDA keeps a pod where ``min`` is 0; None when it knows nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -49,6 +52,10 @@ class Fixed:
     def recommend(self, world: World, seen: Seen, current: int) -> int:  # noqa: ARG002 (Policy)
         """Always the same."""
         return self.pods
+
+    def active(self, world: World, seen: Seen) -> None:  # noqa: ARG002 (Policy)
+        """Nobody starts or stops any."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,52 +82,57 @@ class CpuHpa:
         unready = seen.pods - seen.ready
         return pods_for_utilisation(used, unready, self.target, current, world.behavior)
 
+    def active(self, world: World, seen: Seen) -> None:  # noqa: ARG002 (Policy)
+        """Without KEDA there is always a pod: none has no processor to look at."""
+        return
+
 
 @dataclass(frozen=True, slots=True)
-class QueueLength:
-    """KEDA's RabbitMQ trigger in mode QueueLength, over HTTP: unacknowledged jobs count."""
+class KedaRabbitmq:
+    """KEDA's RabbitMQ trigger over HTTP, where unacknowledged jobs count as well."""
 
+    #: ``QueueLength``: jobs that wait or run; ``MessageRate``: those published a second.
+    mode: Literal["QueueLength", "MessageRate"]
+    #: For each pod.
     threshold: float
-    name: str = "keda length"
     measures: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        return "keda length" if self.mode == "QueueLength" else "keda rate"
 
     @property
     def setting(self) -> str:
         """The threshold."""
-        return f"{self.threshold:.3g} a pod"
+        return f"{self.threshold:.3g}{'' if self.mode == 'QueueLength' else '/s'} a pod"
 
     def recommend(self, world: World, seen: Seen, current: int) -> int:
-        """Messages for each pod."""
-        return pods_for_average(seen.statistics.messages, self.threshold, current, world.behavior)
+        """As many pods as thresholds."""
+        return pods_for_average(self._value(seen), self.threshold, current, world.behavior)
 
+    def active(self, world: World, seen: Seen) -> bool:  # noqa: ARG002 (Policy)
+        """With the first job."""
+        return self._value(seen) > 0
 
-@dataclass(frozen=True, slots=True)
-class MessageRate:
-    """KEDA's RabbitMQ trigger in mode MessageRate."""
-
-    threshold: float
-    name: str = "keda rate"
-    measures: bool = False
-
-    @property
-    def setting(self) -> str:
-        """The threshold."""
-        return f"{self.threshold:.3g}/s a pod"
-
-    def recommend(self, world: World, seen: Seen, current: int) -> int:
-        """Published jobs a second for each pod."""
-        rate = seen.statistics.publish_rate
-        return pods_for_average(rate, self.threshold, current, world.behavior)
+    def _value(self, seen: Seen) -> float:
+        told = seen.statistics
+        return told.messages if self.mode == "QueueLength" else told.publish_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Laneway:
-    """The slots that :func:`~laneway.scaling.slots_needed` reckons, through the HPA."""
+    """The chart's formula: the slots that :func:`~laneway.scaling.slots_needed` reckons.
+
+    And what the broker counts, where the scaler has been silent for too long.
+    """
 
     #: Instead of the queue's own.
     utilisation: float | None = None
     name: str = "laneway"
     measures: bool = True
+    #: Seconds of the trace from which and until which the scaler says nothing.
+    away: tuple[float, float] | None = None
 
     @property
     def setting(self) -> str:
@@ -129,28 +141,26 @@ class Laneway:
 
     def recommend(self, world: World, seen: Seen, current: int) -> int | None:
         """Slots for each pod: its concurrency."""
-        if seen.load is None:
+        try:
+            slots = self._slots(world, seen)
+        except TriggerFailed:
             return None
-        queue = world.queue
-        if self.utilisation is not None:
-            queue = world.queue_at(self.utilisation)
-        slots = slots_needed(queue, seen.load).slots
         return pods_for_average(slots, world.concurrency, current, world.behavior)
 
+    def active(self, world: World, seen: Seen) -> bool | None:
+        """With the first slot that is needed."""
+        try:
+            return self._slots(world, seen) > 0
+        except TriggerFailed:
+            return None
 
-@dataclass(frozen=True, slots=True)
-class Away:
-    """What the chart's formula makes of the broker's count while Laneway's scaler says nothing."""
-
-    name: str = "laneway away"
-    measures: bool = False
-
-    @property
-    def setting(self) -> str:
-        """None."""
-        return ""
-
-    def recommend(self, world: World, seen: Seen, current: int) -> int:
-        """Slots for each pod: its concurrency."""
-        slots = composite(None, seen.statistics.messages)
-        return pods_for_average(slots, world.concurrency, current, world.behavior)
+    def _slots(self, world: World, seen: Seen) -> float:
+        said = None
+        if self.away is None or not self.away[0] <= seen.at < self.away[1]:
+            if seen.load is None:
+                raise TriggerFailed  # the scaler has just begun: that is none of what is judged
+            queue = world.queue
+            if self.utilisation is not None:
+                queue = world.queue_at(self.utilisation)
+            said = slots_needed(queue, seen.load).slots
+        return composite(seen.trigger.take(said), seen.statistics.messages)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from laneway.scaling.simulate.fleet import Fleet
 from laneway.scaling.simulate.hpa import Hpa
+from laneway.scaling.simulate.keda import POLLING_INTERVAL, Activation, Trigger
 from laneway.scaling.simulate.outcome import Outcome, outcome_of
 from laneway.scaling.simulate.policies import Fixed
 from laneway.scaling.simulate.seen import Reader, Seen, Statistics, read_statistics
 
 if TYPE_CHECKING:
+    from laneway.scaling.need import Load
     from laneway.scaling.simulate.policies import Policy
     from laneway.scaling.simulate.trace import Trace
     from laneway.scaling.simulate.world import World
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: Seconds after the trace in which what is left must have started. Without an end, a policy that
 #: never catches up would be simulated for ever.
 LONGEST_TAIL: Final = 3600.0
+#: Seconds that a look of the scaler takes. So now and then one sees two statistics at once.
+LOOK_TAKES: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +50,93 @@ def simulate(trace: Trace, world: World, policy: Policy, seed: int) -> Outcome:
     """
     chance = random.Random(f"world {seed}")  # noqa: S311 (no secrets)
     begin = trace.arrivals[0] if trace.arrivals else 0.0
-    looks_at = begin + chance.uniform(0, world.look_interval)
+    looks_at = begin + chance.uniform(0, world.pace.every)
     reads_at = begin + chance.uniform(0, world.statistics_interval)
     syncs_at = begin + chance.uniform(0, world.sync_period)
-    scaling = world.queue.scaling
-    hpa = Hpa(min=scaling.min, max=scaling.max, behavior=world.behavior)
-    fleet = Fleet(trace, world, _first_pods(trace, world, policy), chance)
-    reader = Reader.begin(world)
-    statistics: Statistics | None = None
-    load, used, looks, changes = None, _Cpu(), [], []
+    polls_at = begin + POLLING_INTERVAL / 2
+    play = _Play(trace, world, policy, chance)
+    fleet = play.fleet
     while True:
-        now = min(looks_at, reads_at, syncs_at)
+        now = min(looks_at, reads_at, syncs_at, polls_at)
         fleet.advance(now)
         if now == reads_at:
-            statistics = read_statistics(fleet, statistics)
-            used.take(fleet, trace, world)
-            looks.append(Look(now, fleet.pods, fleet.ready, statistics.ready))
             reads_at += world.statistics_interval
+            play.tell(now)
         if now == looks_at:
-            looks_at += world.look_interval
-            if policy.measures and statistics is not None:
-                load = reader.look(statistics, fleet.take_finished()) or load
+            looks_at += world.pace.every + LOOK_TAKES
+            play.look(now)
         if now == syncs_at:
             syncs_at += world.sync_period
-            if statistics is not None and not isinstance(policy, Fixed):
-                seen = Seen(statistics, load, used.a_pod, fleet.ready, fleet.pods)
-                wanted = hpa.decide(now, fleet.pods, policy.recommend(world, seen, fleet.pods))
-                if wanted != fleet.pods:
-                    changes.append((now, wanted - fleet.pods))
-                    fleet.scale(wanted)
+            play.sync(now)
+        if now == polls_at:
+            polls_at += POLLING_INTERVAL
+            play.poll(now)
         over = now - trace.seconds
         if over >= 0 and (fleet.finished or over > LONGEST_TAIL):
-            return outcome_of(trace, world, policy, fleet, looks, changes)
+            return outcome_of(trace, world, policy, fleet, play.looks, play.changes)
+
+
+class _Play:
+    """The controllers around the queue: each remembers what it does in the cluster."""
+
+    def __init__(self, trace: Trace, world: World, policy: Policy, chance: random.Random) -> None:
+        self._trace, self._world, self._policy = trace, world, policy
+        self.fleet = Fleet(trace, world, _first_pods(trace, world, policy), chance)
+        self.looks: list[Look] = []
+        self.changes: list[tuple[float, int]] = []
+        scaling = world.queue.scaling
+        # (An HPA has at least one pod; none is KEDA's.)
+        self._hpa = Hpa(min=max(1, scaling.min), max=scaling.max, behavior=world.behavior)
+        self._activation = Activation(min=scaling.min)
+        self._trigger = Trigger()
+        self._reader = Reader(world)
+        self._statistics: Statistics | None = None
+        self._load: Load | None = None
+        self._cpu = _Cpu()
+
+    def tell(self, now: float) -> None:
+        """The broker's statistics, and those of the pods."""
+        fleet = self.fleet
+        self._statistics = read_statistics(fleet, self._statistics)
+        self._cpu.take(fleet, self._trace, self._world)
+        self.looks.append(Look(now, fleet.pods, fleet.ready, self._statistics.ready))
+
+    def look(self, now: float) -> None:
+        """Laneway's scaler."""
+        if self._policy.measures and self._statistics is not None:
+            self._load = self._reader.look(now, self._statistics, *self.fleet.take_finished())
+
+    def sync(self, now: float) -> None:
+        """The HPA: more or fewer. Where there are none it does not ask."""
+        pods = self.fleet.pods
+        if pods and (seen := self._seen(now)) is not None:
+            wanted = self._policy.recommend(self._world, seen, pods)
+            self._scale(now, self._hpa.decide(now, pods, wanted))
+
+    def poll(self, now: float) -> None:
+        """KEDA: from none to one and back."""
+        if (seen := self._seen(now)) is not None:
+            active = self._policy.active(self._world, seen)
+            self._scale(now, self._activation.decide(now, self.fleet.pods, active=active))
+
+    def _seen(self, now: float) -> Seen | None:
+        if self._statistics is None or isinstance(self._policy, Fixed):
+            return None
+        fleet = self.fleet
+        return Seen(
+            at=now,
+            statistics=self._statistics,
+            load=self._load,
+            trigger=self._trigger,
+            cpu=self._cpu.a_pod,
+            ready=fleet.ready,
+            pods=fleet.pods,
+        )
+
+    def _scale(self, now: float, wanted: int) -> None:
+        if wanted != self.fleet.pods:
+            self.changes.append((now, wanted - self.fleet.pods))
+            self.fleet.scale(wanted)
 
 
 def _first_pods(trace: Trace, world: World, policy: Policy) -> int:
@@ -88,7 +147,7 @@ def _first_pods(trace: Trace, world: World, policy: Policy) -> int:
     span = -min(0.0, trace.arrivals[0]) if trace.arrivals else 0.0
     slots = sum(first) / span / 0.7 if span else 0.0
     scaling = world.queue.scaling
-    return max(scaling.min, min(scaling.max, ceil(slots / world.concurrency)))
+    return max(1, scaling.min, min(scaling.max, ceil(slots / world.concurrency)))
 
 
 @dataclass(slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from laneway.scaling.need import Load
+from laneway.scaling.answer import Known
+from laneway.scaling.queue_load import QueueLoad
+from laneway.scaling.queue_load import Seen as Looked
+from laneway.scaling.report import Report
 
 if TYPE_CHECKING:
+    from laneway.scaling.need import Load
     from laneway.scaling.simulate.fleet import Fleet
+    from laneway.scaling.simulate.keda import Trigger
     from laneway.scaling.simulate.world import World
 
 
@@ -32,71 +36,83 @@ class Statistics:
         return self.ready + self.unacked
 
 
-@dataclass(slots=True, kw_only=True)
 class Reader:
-    """What Laneway's scaler keeps: arrivals and runtimes over their windows."""
+    """Laneway's scaler itself, told what a simulated broker and simulated workers say.
 
-    world: World
-    _published: deque[tuple[float, int]]
-    _finished: deque[tuple[float, int, float]]
-    _runtime: float
+    Args:
+        world: around the queue.
+    """
 
-    @classmethod
-    def begin(cls, world: World) -> Reader:
-        """A scaler that has just started: it knows what the policy expects."""
-        return cls(
-            world=world,
-            _published=deque(),
-            _finished=deque(),
-            _runtime=world.queue.scaling.expected_runtime,
-        )
+    def __init__(self, world: World) -> None:
+        self._load = QueueLoad(world.queue, world.pace)
+        self._every = world.pace.every
+        self._began: float | None = None
+        self._ended, self._runtime = 0, 0.0
 
-    def look(self, statistics: Statistics, finished: tuple[int, float]) -> Load | None:
+    def look(
+        self,
+        now: float,
+        statistics: Statistics,
+        finished: tuple[int, float],
+        running_for: float = 0.0,
+    ) -> Load | None:
         """Take the newest numbers.
 
+        Args:
+            now: seconds.
+            statistics: that the broker has.
+            finished: jobs that ended since the last look, and their seconds.
+            running_for: seconds that those that run have run for, all together.
+
         Returns:
-            The load; None before there are two looks.
+            The load; None while it is unknown.
         """
-        at = statistics.at
-        self._published.append((at, statistics.published))
-        while len(self._published) > 2 and self._published[1][0] <= at - self.world.arrivals_window:
-            self._published.popleft()
-        self._finished.append((at, *finished))
-        while self._finished[0][0] <= at - self.world.runtime_window:
-            self._finished.popleft()
-        count = sum(n for _, n, _ in self._finished)
-        if count:
-            self._runtime = sum(seconds for _, _, seconds in self._finished) / count
-        arrivals = self._rate(self.world.arrivals_window)
-        if arrivals is None:
-            return None
-        if self.world.rise_window:
-            arrivals = max(arrivals, self._rate(self.world.rise_window) or 0.0)
-        return Load(
-            arrivals=arrivals,
-            runtime=self._runtime,
+        if self._began is None:
+            self._began = now
+        self._ended += finished[0]
+        self._runtime += finished[1]
+        report = Report(
+            queue="",
+            worker="all",
+            run="",
+            up=now - self._began,
+            every=self._every,
+            concurrency=1,
+            consumers=1,
             busy=statistics.unacked,
-            backlog=statistics.ready,
+            running_for=running_for,
+            ended=self._ended,
+            runtime=self._runtime,
+            started=0,
+            wait=0.0,
+            waits=(),
+            leaving=False,
         )
+        self._load.hear(report, now)
+        seen = Looked(
+            ready=statistics.ready,
+            consumers=1,
+            paused=False,
+            published=statistics.published,
+            settled=statistics.published - statistics.messages,
+            held=statistics.messages,
+        )
+        self._load.see(seen, now)
+        answer = self._load.answer(now)
+        return answer.load if isinstance(answer, Known) else None
 
-    def _rate(self, window: float) -> float | None:
-        """Jobs a second since the newest look that is as old as the window, or the oldest."""
-        at, published = self._published[-1]
-        points = [point for point in self._published if point[0] < at]
-        if not points:
-            return None
-        old = [point for point in points if point[0] <= at - window]
-        since, before = old[-1] if old else points[0]
-        return (published - before) / (at - since)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """Everything that a policy may look at when the HPA asks."""
 
+    #: Seconds.
+    at: float
     statistics: Statistics
-    #: Of Laneway's scaler; None: it knows nothing yet.
+    #: Of Laneway's scaler; None: it does not know.
     load: Load | None
+    #: What KEDA remembers of that scaler's failures.
+    trigger: Trigger
     #: Processors that the jobs of the ready pods use, for each pod the same.
     cpu: float
     #: Pods that take jobs, and all.

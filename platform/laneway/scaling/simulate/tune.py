@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from laneway.scaling.simulate.policies import (
     CpuHpa,
     Fixed,
+    KedaRabbitmq,
     Laneway,
-    MessageRate,
-    QueueLength,
 )
 from laneway.scaling.simulate.run import simulate
 
@@ -113,8 +113,8 @@ _GRIDS: Final[
     ]
 ] = {
     "hpa cpu": (CpuHpa, _shares),
-    "keda length": (QueueLength, _messages),
-    "keda rate": (MessageRate, _rates),
+    "keda length": (partial(KedaRabbitmq, "QueueLength"), _messages),
+    "keda rate": (partial(KedaRabbitmq, "MessageRate"), _rates),
     "laneway tuned": (lambda utilisation: Laneway(utilisation, "laneway tuned"), _shares),
 }
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from laneway.scaling.pace import Pace
 from laneway.scaling.simulate.hpa import SYNC_PERIOD, Behavior, Limit, Rules
 
 if TYPE_CHECKING:
     from laneway.policy.queues import Queue
 
+#: How fast pods may come and go: the chart's own (``laneway.behavior`` of its templates).
+OUT: Final = (Limit(kind="Percent", value=900, period=15),)
+IN: Final = (Limit(kind="Percent", value=25, period=60), Limit(kind="Pods", value=1, period=60))
+
 #: Processors that a job keeps busy while it runs: most wait for others most of the time.
 CPU_SHARE: Final = 0.3
+
+_PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +34,10 @@ class World:
     cpu_share: float = CPU_SHARE
     #: Seconds between two statistics of a queue from the broker (``collect_statistics_interval``).
     statistics_interval: float = 5.0
-    #: Seconds between two looks of Laneway's scaler at them.
-    look_interval: float = 5.0
     #: Seconds between two looks of the HPA.
     sync_period: float = SYNC_PERIOD
-    #: Seconds over which Laneway's scaler counts arrivals.
-    arrivals_window: float = 60.0
-    #: Seconds over which it counts them as well, where that says more of them; 0 is not at all.
-    rise_window: float = 0.0
-    #: Seconds over which the workers' runtimes are averaged.
-    runtime_window: float = 60.0
+    #: How far back Laneway's scaler looks, and how often.
+    pace: Pace = _PACE
 
     @property
     def concurrency(self) -> int:
@@ -47,10 +48,8 @@ class World:
     def behavior(self) -> Behavior:
         """How fast pods come and go, for every policy: the chart's."""
         return Behavior(
-            into=Rules(
-                limits=(Limit(kind="Percent", value=100, period=15),),
-                stabilisation=self.queue.scaling.scale_in_after,
-            )
+            out=Rules(limits=OUT, stabilisation=0),
+            into=Rules(limits=IN, stabilisation=self.queue.scaling.scale_in_after),
         )
 
     def queue_at(self, utilisation: float) -> Queue:

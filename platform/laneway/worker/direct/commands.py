@@ -16,7 +16,7 @@ from celery.worker import state as worker_state
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from laneway.worker.direct.watch import Member
+    from laneway.worker.direct.member import Member
 
 
 def _members(state: Any) -> list[Member]:
@@ -31,8 +31,7 @@ def active(state: Any, safe: bool = False) -> list[dict[str, Any]]:
 
 
 def _job(state: Any, member: Member) -> dict[str, Any]:
-    slot, report = member.slot, member.report
-    known = report["request"] if report and report["turn"] == slot.turn else {}
+    slot, known = member.slot, member.request or {}
     return {
         "id": slot.task_id.decode("utf-8", "replace"),
         "name": slot.task.decode("utf-8", "replace"),
@@ -69,10 +68,11 @@ def revoke(
     del signal
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     worker_state.revoked.update(ids)
-    watch = state.consumer.pool.watch
+    pool = state.consumer.pool
+    pool.revoked.add(ids)
+    watch = pool.watch
     if watch is None:
         return _ok("the worker is leaving")
-    watch.revoke(ids)
     ended = [one for one in ids if terminate and watch.end_job(one)]
     return _ok(f"terminate: {', '.join(ended)}" if ended else f"tasks {', '.join(ids)} flagged")
 

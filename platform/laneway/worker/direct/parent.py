@@ -1,4 +1,7 @@
-"""What a process and its parent say to each other, besides what stands in their shared record."""
+"""What a process tells its parent, and how the parent wakes it.
+
+Whatever a process must know before a job stands in memory that both share: words could come late.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
-from celery.worker import state as worker_state
-
 if TYPE_CHECKING:
     from laneway.worker.direct.slots import Slot
 
@@ -18,8 +19,8 @@ class Parent:
     """A process's end of the line.
 
     Args:
-        line: the socket to the parent, datagrams of JSON.
-        slot: this process's record; it counts what the parent said.
+        line: the socket to the parent: datagrams of JSON to it, empty words from it.
+        slot: this process's record; it counts the parent's words.
     """
 
     def __init__(self, line: socket.socket, slot: Slot) -> None:
@@ -37,16 +38,15 @@ class Parent:
                 socket.send_fds(self.line, [data], [descriptor])
 
     def has_news(self) -> bool:
-        """Whether the parent counted something that was not read yet; costs next to nothing."""
+        """Whether the parent counted a word that was not read yet; costs next to nothing."""
         return self._slot.said != self._heard
 
     def hear(self) -> None:
-        """Read what the parent says."""
+        """Read what woke us; what there is to know stands in the record."""
         self._heard = self._slot.said
         with contextlib.suppress(BlockingIOError):
-            while data := self.line.recv(65536):
-                for task_id in json.loads(data).get("revoked", ()):
-                    worker_state.revoked.add(task_id)
+            while self.line.recv(64):
+                pass
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not through an order."""

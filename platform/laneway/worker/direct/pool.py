@@ -5,32 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import time
-from signal import Signals
 from typing import TYPE_CHECKING, Any, Final
 
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.concurrency.base import BasePool
 from celery.worker import state as worker_state
 
-from laneway.deadletter.cause import error_type_of
 from laneway.worker.direct import commands, slots
-from laneway.worker.direct.message import request_of
+from laneway.worker.direct.aftermath import Aftermath
 from laneway.worker.direct.nursery import Nursery
 from laneway.worker.direct.process import JobProcess
+from laneway.worker.direct.revoked import Revoked
 from laneway.worker.direct.slots import Slots
 from laneway.worker.direct.totals import Totals
 from laneway.worker.direct.watch import Watch
-from laneway.worker.letters import Failure, LetterWriter
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from laneway.app import Laneway
-    from laneway.worker.direct.estate import Estate
-    from laneway.worker.direct.runner import Verdict
-    from laneway.worker.direct.watch import Ended
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +33,6 @@ PLACE: Final = "laneway.worker.direct.pool:DirectPool"
 _SPARE: Final = 64
 #: Seconds that the first process gets to begin to consume before the worker is called ready.
 _READY: Final = 10.0
-#: Seconds that the note of a time limit may take: the next job that is ended waits meanwhile.
-_NOTE: Final = 5.0
 
 
 class DirectPool(BasePool):
@@ -62,16 +53,22 @@ class DirectPool(BasePool):
         self.slots = Slots(self.limit + _SPARE)
         #: What has begun, by task; the tasks that are known before anything forks.
         self.totals = Totals(len(self.slots), app.tasks)
-        #: What tells this process's own task events; the consumer sets it.
-        self.eventer: Any = None
+        #: The jobs that no process is to begin.
+        self.revoked = Revoked()
+        assert app.serving is not None
+        self._queue = app.serving
+        #: What becomes of jobs whose process is gone.
+        self.aftermath = Aftermath(app, self._queue, hostname)
         self._pid = os.getpid()
 
     # -- Celery's hooks ----------------------------------------------------------------------
 
     def on_start(self) -> None:
         """Fork the nursery, before this process has a thread, and through it the processes."""
+        # (What Celery's ``--statedb`` kept of another run.)
+        self.revoked.add(worker_state.revoked)
         self._nursery = Nursery(self._live)
-        self.watch = Watch(self._nursery, self.slots, self._aftermath)
+        self.watch = Watch(self._nursery, self.slots, self.aftermath)
         self.watch.start(self.limit)
 
     def on_stop(self) -> None:
@@ -110,9 +107,6 @@ class DirectPool(BasePool):
         self.limit = number
         if self.watch is not None:
             self.watch.resize(number)
-
-    def terminate_job(self, pid: int, signal: int | None = None) -> None:
-        """Part of Celery's way to end a revoked job; the watch has ended the process already."""
 
     def _get_info(self) -> dict[str, Any]:
         watch = self.watch
@@ -187,91 +181,8 @@ class DirectPool(BasePool):
             self.slots[index],
             parent,
             totals=self.totals[index],
+            revoked=self.revoked,
             worker_pid=self._pid,
             max_jobs=self.options.get("maxtasksperchild"),
             max_memory=self.options.get("max_memory_per_child"),
         ).run()
-
-    # -- jobs whose process is gone ----------------------------------------------------------
-
-    def _aftermath(self, ended: Ended, left: Estate) -> None:
-        """Store and tell what became of the job, then settle it as Celery would."""
-        verdict: Verdict | None = None
-        try:
-            verdict = self._conclude(ended, broker_gives_it_again=left.is_the_brokers)
-        except Exception:
-            log.exception("the end of %s[%s] could not be stored", ended.task, ended.task_id)
-        if left.settle(verdict) and verdict == "dead-letter":
-            self._note_limit(ended)
-
-    def _note_limit(self, ended: Ended) -> None:
-        """What the broker cannot know of the dead letter that it has just made.
-
-        The keeper writes that letter, with the message; this note has the same id.
-        """
-        known = dict(ended.request or {})
-        known |= {"id": ended.task_id, "task": ended.task}
-        failure = Failure(
-            outcome="time-limit",
-            error_type=error_type_of(TimeLimitExceeded()),
-            message=f"the hard time limit of {ended.limit:g} s",
-        )
-        info = known.get("delivery_info") or {}
-        LetterWriter(self.app, self._queue, self.hostname).bury(
-            known,
-            failure,
-            None,
-            priority=info.get("priority"),
-            redelivered=bool(info.get("redelivered")),
-            seconds=_NOTE,
-        )
-
-    @property
-    def _queue(self) -> str:
-        queue = self.app.serving
-        assert queue is not None
-        return queue
-
-    def _conclude(self, ended: Ended, *, broker_gives_it_again: bool) -> Verdict | None:
-        verdicts: list[Verdict] = []
-        known = dict(ended.request or {})
-        # The limits were kept already.
-        known.pop("timelimit", None)
-        request = request_of(
-            self.app,
-            self.hostname,
-            ended.task_id,
-            ended.task,
-            known,
-            eventer=self.eventer,
-            on_ack=lambda *_: verdicts.append("ack"),
-            on_reject=lambda _log, _errors, requeue: verdicts.append(
-                "requeue" if requeue else "dead-letter"
-            ),
-        )
-        request.worker_pid, request.time_start = ended.pid, time.time() - ended.ran
-        match ended.why:
-            case "limit":
-                request.on_timeout(soft=False, timeout=round(ended.limit, 3))
-            case "revoked":
-                request.terminate(self)
-            case _ if broker_gives_it_again or ended.request is None:
-                # Without the message nothing can be published again: the broker has it.
-                request.tell_lost()
-                request.send_event("task-rejected", requeue=True)
-                return "requeue"
-            case _:
-                request.on_failure(_lost(ended))
-        return verdicts[0] if verdicts else None
-
-
-def _lost(ended: Ended) -> ExceptionInfo:
-    how = (
-        f"signal {Signals(-ended.status).name}"
-        if ended.status < 0
-        else f"exit status {ended.status}"
-    )
-    try:
-        raise WorkerLostError(f"the process {ended.pid} ended with {how}")
-    except WorkerLostError:
-        return ExceptionInfo()

@@ -14,9 +14,8 @@ from laneway.worker.request import HIDDEN
 if TYPE_CHECKING:
     from laneway.worker.direct.intake import Intake
     from laneway.worker.direct.parent import Parent
-    from laneway.worker.direct.prefetch import Prefetch
-    from laneway.worker.direct.runner import Job
     from laneway.worker.direct.slots import Slot
+    from laneway.worker.direct.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +30,29 @@ _ORPHAN_GRACE: Final = 1.0
 _REPORT_AFTER: Final = 0.1
 
 
-class Running(Protocol):
-    """What the pulse looks at; the main thread changes it."""
+class Connected(Protocol):
+    """Who has the connection; the main thread changes it."""
 
     #: None while there is no connection.
     intake: Intake | None
-    #: None between two jobs.
-    job: Job | None
-    prefetch: Prefetch
-    #: Held while the turn of a job ends.
-    ending: threading.Lock
 
 
 class Pulse:
     """A thread for as long as the process lives.
 
     Args:
-        process: what is looked at.
+        process: has the connection.
+        turns: has the job that runs.
         slot: the process's record.
         parent: who is told of the job that runs.
         secure: whether the arguments of jobs are told to nobody.
     """
 
-    def __init__(self, process: Running, slot: Slot, parent: Parent, *, secure: bool) -> None:
+    def __init__(
+        self, process: Connected, turns: Turns, slot: Slot, parent: Parent, *, secure: bool
+    ) -> None:
         self._process = process
+        self._turns = turns
         self._slot = slot
         self._parent = parent
         self._secure = secure
@@ -89,15 +87,15 @@ class Pulse:
         if ran > _REPORT_AFTER and self._reported != turn:
             self._reported = turn
             self._report(turn)
-        prefetch = self._process.prefetch
+        prefetch = self._turns.prefetch
         if prefetch.count > 1 and ran > prefetch.budget + PULSE:
-            with self._process.ending:
+            with self._turns.ending:
                 # Only while it runs: between two jobs what is held is the main thread's.
                 if slot.turn == turn:
                     intake.hold_nothing()
 
     def _report(self, turn: int) -> None:
-        job = self._process.job
+        job = self._turns.job
         if job is not None and self._slot.turn == turn:
             request = {key: value for key, value in job.request.items() if key != "properties"}
             if self._secure:

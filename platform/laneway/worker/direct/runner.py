@@ -11,7 +11,6 @@ from celery import signals, states
 from celery.app.task import Context
 from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
-from celery.worker import state as worker_state
 
 from laneway.worker import gate
 from laneway.worker.direct.message import request_of
@@ -21,6 +20,8 @@ from laneway.worker.letters import Failure, failure_of
 from laneway.worker.request import effective_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from laneway.app import Laneway
     from laneway.broker.deliveries import Delivery
     from laneway.deadletter.letter import Outcome
@@ -72,11 +73,15 @@ class Runner:
         app: the application; in a process that runs jobs.
         queue: the queue served.
         hostname: the worker's node name.
+        revoked: the ids of jobs that are not to begin.
     """
 
-    def __init__(self, app: Laneway, queue: str, hostname: str) -> None:
+    def __init__(
+        self, app: Laneway, queue: str, hostname: str, revoked: Container[str] = ()
+    ) -> None:
         self._app = app
         self._hostname = hostname
+        self._revoked = revoked
         self._tasks = app.tasks
         self._defaults: dict[str, tuple[float, float]] = {}
         self._most = gate.limits_of(app, queue)
@@ -133,9 +138,8 @@ class Runner:
     ) -> Literal["expired", "revoked"] | None:
         """Whether the job was revoked or has expired; told and stored like Celery does it."""
         expires = job.request.get("expires")
-        revoked = worker_state.revoked
         expired = bool(expires) and _is_past(expires)
-        if not expired and (not len(revoked) or job.id not in revoked):
+        if not expired and job.id not in self._revoked:
             return None
         context = Context(job.request)
         if eventer is not None:
