@@ -8,6 +8,8 @@ broker would log.
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import amqp.exceptions
@@ -17,6 +19,8 @@ from laneway.topology import pause_mark
 
 if TYPE_CHECKING:
     import kombu
+
+log = logging.getLogger(__name__)
 
 
 class PauseLook:
@@ -29,11 +33,12 @@ class PauseLook:
 
     def __init__(self, connection: kombu.Connection, queue: str) -> None:
         self._connection = connection
+        self._queue = queue
         self._mark = pause_mark(queue)
         self._channel: Any = connection.channel()
 
     def __call__(self) -> bool | None:
-        """Whether the queue is paused; None if it never can be: nothing is there for the mark.
+        """Whether the queue is paused; None if nothing is there for the mark, or it is not told.
 
         Then nothing is asked any more over this connection: each such question would be a line in
         the broker's log.
@@ -44,6 +49,18 @@ class PauseLook:
             return bool(self._channel.queue_declare(self._mark, passive=True).message_count)
         except amqp.exceptions.NotFound:
             self._channel = None  # the answer has closed it
+            return None
+        except amqp.exceptions.AccessRefused:
+            self._channel = None
+            log.warning(
+                "whether %s is paused is not seen, so a pause is not obeyed: the broker refuses to "
+                "say it to the user %r. Let the user read ^%s$ there, besides what it may "
+                "(rabbitmqctl set_permissions; since RabbitMQ 4.3 who has no right on a queue is "
+                "not told of it).",
+                self._queue,
+                self._connection.userid,
+                re.escape(self._mark),
+            )
             return None
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from laneway.broker.address import VHOST_KINDS, broker_address
 from laneway.broker.management import Management
 from laneway.broker.profile import profile_of, server_version
 from laneway.errors import BrokerError, VirtualHostMissing
+from laneway.pause import PauseLook
 from laneway.topology import (
     DEAD_INBOX,
     apply_plan,
@@ -330,6 +331,26 @@ def test_what_the_broker_refuses_to_say_is_unknown_and_the_right_is_named(
     assert all(f"the user {user!r} has no right on it" in each.what for each in found)
     cures = {each.cure.removeprefix("Let the user ").split(" there,")[0] for each in found}
     assert cures == {WANTED[name] for name in unseen}
+
+
+def test_a_pause_that_may_not_be_seen_is_a_warning_with_the_right(
+    management: Management,
+    policy: Policy,
+    address: BrokerAddress,
+    broker: TestBroker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    apply(management, policy, address)
+    with connected_with(address, **LEAST) as connection:
+        look = PauseLook(connection, "high")
+        # The second look asks no more: the broker would log each refusal.
+        told = [look(), look()]
+    if broker.profile.name == "3.10":
+        assert (told, caplog.text) == ([False, False], "")
+        return
+    assert told == [None, None]
+    assert caplog.text.count("a pause is not obeyed") == 1
+    assert r"Let the user read ^laneway\.paused\.high$" in caplog.text
 
 
 def test_unknown_does_not_hide_what_is_missing(
