@@ -138,12 +138,12 @@ def test_keda_scales_by_the_control_process_then_by_the_broker(
             control.documents[f"/scale/{queue}"] = _slots(1)
         # 4 slots a pod.
         control.documents["/scale/low"] = _slots(8)
-        broker.documents["/api/queues/jobs/low"] = {"name": "low", "messages": 720}
+        broker.documents["/api/queues/jobs/low"] = {"name": "low", "messages": 24}
         quick = ["pollingIntervalSeconds=2", "failureThreshold=1"]
         release.install(*(p for s in quick for p in ("--set", f"workers.low.autoscaling.{s}")))
         eventually(low, "2", what="pods of low by the control process")
         eventually(lambda: release.deployments("{.spec.replicas}")["high"], "2")  # its minimum
-        # 720 messages of 30 seconds in 900 seconds are 24 slots.
+        # A slot for each message, of which a pod has four.
         del control.documents["/scale/low"]
         eventually(low, "6", what="pods of low by what RabbitMQ counts")
 

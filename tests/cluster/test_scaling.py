@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster.errors import CommandFailed
 from cluster.release import BOUNDS, NAME
 from cluster.waiting import always, eventually
 
@@ -65,19 +66,44 @@ def test_every_queue_scales_on_its_own(
     eventually(lambda: bool(broker.waiting(prefix, vhosts=("jobs", "secure"))), False)
 
 
-def test_the_number_of_pods_stays_while_nobody_knows_what_is_needed(
+def test_the_number_of_pods_stays_while_nobody_answers(
     keda: Keda, release_without_broker: Release
 ) -> None:
-    release = release_without_broker
-    release.install(scaled=("low",), wait=False)
+    # No control process is ready without a broker, so its Service leads nowhere.
+    release_without_broker.install(scaled=("low",), wait=False)
+    _stays_at_three(release_without_broker)
+
+
+def test_the_number_of_pods_stays_while_the_scaler_answers_that_nobody_knows(
+    keda: Keda, release: Release
+) -> None:
+    nobody = "10.89.250.250:15672"
+    for secret, key, url in (
+        ("laneway-broker-control", "management-url", f"http://user:password@{nobody}"),
+        ("laneway-scaler-jobs", "host", f"http://{nobody}"),
+    ):
+        release.kubectl("patch", "secret", secret, "-p", json.dumps({"stringData": {key: url}}))
+    # Its connection to the broker makes a control process ready; what it cannot ask are numbers.
+    release.install(scaled=("low",))
+    with pytest.raises(CommandFailed, match="low: unknown"):
+        release.kubectl(
+            "exec", f"deployment/{NAME}-control", "-c", "control", "--",
+            "laneway", "scaling", "explain", "low", "--url", "http://127.0.0.1:8080",
+        )  # fmt: skip
+    _stays_at_three(release)
+
+
+def _stays_at_three(release: Release) -> None:
     name = f"{NAME}-worker-low"
 
     def failing() -> dict[str, str]:
         text = release.kubectl("get", "scaledobject", name, "-o", "jsonpath={.status.health}")
         return {key: each["status"] for key, each in json.loads(text or "{}").items()}
 
-    # Both triggers: the scaler answers 503, or is not ready; the broker answers nothing.
-    eventually(lambda: sorted(failing().values()), ["Failing", "Failing"], seconds=90)
+    eventually(
+        lambda: sorted(failing().values()), ["Failing", "Failing"], seconds=90,
+        what="KEDA's triggers, the scaler and the broker",
+    )  # fmt: skip
     release.kubectl("scale", f"deployment/{name}", "--replicas=3")
 
     def asked() -> str:
