@@ -215,6 +215,7 @@ class _Reading(NamedTuple):
 
 
 def _pair(stages: tuple[Stage, Stage], sink: Sink, count: int, *, on_first: bool = False) -> Pair:
+    sink.taken()  # of the last pair, late
     with ExitStack() as stack:
         off, on = (_Side(stage, count) for stage in stages)
         for side in (on, off) if on_first else (off, on):
@@ -227,7 +228,6 @@ def _pair(stages: tuple[Stage, Stage], sink: Sink, count: int, *, on_first: bool
         while not off.is_over and not on.is_over and time.monotonic() < until:
             time.sleep(0.02)
         last = off.reading(), on.reading()
-        sink.taken()
-        # In this order: what comes while the one without still runs is of that one.
+        # In this order: what comes after the one with it has ended is of the other.
         with_it = on.end(sink, first[1], last[1])
         return Pair(on=with_it, off=off.end(sink, first[0], last[0]))

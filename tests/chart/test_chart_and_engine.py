@@ -173,6 +173,8 @@ def test_a_worker_with_a_tag_of_its_own_does_not_get_the_digest_of_all() -> None
                 "workers": {
                     "high": {"image": {"tag": "2"}},
                     "low": {"image": {"registry": "mirror.example"}},
+                    # `--set workers.secure.image.digest=`: no more a digest of its own.
+                    "secure": {"image": {"digest": ""}},
                 },
             }
         )
@@ -182,3 +184,4 @@ def test_a_worker_with_a_tag_of_its_own_does_not_get_the_digest_of_all() -> None
     assert images["default"] == f"team/shop@{digest}"
     assert images["high"] == "team/shop:2"
     assert images["low"] == f"mirror.example/team/shop@{digest}"
+    assert images["secure"] == f"team/shop@{digest}"

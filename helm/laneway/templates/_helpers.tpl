@@ -75,10 +75,11 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* An image: (dict "root" $ "image" dict). The digest for all is not that of another tag or
-repository. */}}
+{{/* An image: (dict "root" $ "image" dict). What is empty is as for all; the digest for all is not
+that of another tag or repository. */}}
 {{- define "laneway.image" -}}
-{{- $own := .image | default dict -}}
+{{- $own := dict -}}
+{{- range $key, $value := .image | default dict }}{{ if $value }}{{ $_ := set $own $key $value }}{{ end }}{{ end -}}
 {{- $image := mergeOverwrite (deepCopy .root.Values.image) (deepCopy $own) -}}
 {{- if and (or $own.tag $own.repository) (not $own.digest) -}}{{- $_ := unset $image "digest" -}}{{- end -}}
 {{- $registry := default .root.Values.global.imageRegistry $image.registry -}}

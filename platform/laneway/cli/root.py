@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
@@ -52,6 +54,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     ),
     "doctor": ("laneway.cli.doctor:doctor", "Check policy, broker, topology and results."),
 }
+
+_FIRST_PROCESS: Final = 1
+#: Exit status of what SIGTERM ended.
+_ENDED: Final = 128 + signal.SIGTERM
 
 
 class _LazyGroup(click.Group):
@@ -107,6 +113,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Args:
         arguments: instead of those of the process.
     """
+    if os.getpid() == _FIRST_PROCESS:
+        # In a container the kernel gives it no signal that it has no handler for: a command that
+        # waits would be killed when the pod's grace is over.
+        signal.signal(signal.SIGTERM, _end)
     try:
         status: Any = laneway.main(arguments, prog_name="laneway", standalone_mode=False)
     except click.ClickException as error:
@@ -122,6 +132,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 (what is not ours is raised again)
         status = _status_of(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end(*_: object) -> NoReturn:
+    sys.exit(_ENDED)
 
 
 def _status_of(error: Exception) -> int:
