@@ -8,7 +8,6 @@ import signal
 import socket
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -90,12 +89,9 @@ def test_probes_and_numbers_of_the_whole_worker(
 def test_a_worker_without_its_broker_is_alive_and_not_ready(
     topology: BrokerAddress, redis: PrivateRedis, pool: str
 ) -> None:
-    url, port = urlsplit(topology.urls[0]), free_port()
-    assert url.hostname is not None
-    assert url.port is not None
-    with Proxy(url.hostname, url.port) as proxy:
-        through = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}"))
-        env = environment(topology, redis.url, LANEWAY_BROKER_URL=through.geturl())
+    url, port = topology.urls[0], free_port()
+    with Proxy.before(url) as proxy:
+        env = environment(topology, redis.url, LANEWAY_BROKER_URL=proxy.through(url))
         with WorkerProcess("low", env, "--pool", pool, "--health", str(port)):
             wait_for_status(port, "/readyz", 200)
             proxy.refuse()
@@ -110,13 +106,10 @@ def test_a_worker_that_starts_without_its_broker_is_alive_and_waits(
     topology: BrokerAddress, redis: PrivateRedis, pool: str
 ) -> None:
     """What a startup probe asks: nobody is started again because the broker is away."""
-    url, port = urlsplit(topology.urls[0]), free_port()
-    assert url.hostname is not None
-    assert url.port is not None
-    with Proxy(url.hostname, url.port) as proxy:
+    url, port = topology.urls[0], free_port()
+    with Proxy.before(url) as proxy:
         proxy.refuse()
-        through = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}"))
-        env = environment(topology, redis.url, LANEWAY_BROKER_URL=through.geturl())
+        env = environment(topology, redis.url, LANEWAY_BROKER_URL=proxy.through(url))
         worker = WorkerProcess("low", env, "--pool", pool, "--health", str(port))
         try:
             until = time.monotonic() + PATIENCE

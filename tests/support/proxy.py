@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from typing import Self
+from urllib.parse import urlsplit
 
 
 class Proxy:
@@ -26,6 +27,21 @@ class Proxy:
         self._listener.settimeout(0.1)
         self.port = int(self._listener.getsockname()[1])
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
+
+    @classmethod
+    def before(cls, url: str) -> Self:
+        """One that passes on to the server of a URL."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return cls(parts.hostname, parts.port)
+
+    def through(self, url: str) -> str:
+        """The URL of the server by way of this proxy."""
+        parts = urlsplit(url)
+        return parts._replace(
+            netloc=parts.netloc.replace(f":{parts.port}", f":{self.port}")
+        ).geturl()
 
     def __enter__(self) -> Self:
         self._acceptor.start()

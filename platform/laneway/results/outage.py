@@ -6,6 +6,8 @@ import logging
 import random
 from typing import Final
 
+from laneway.retry.backoff import Backoff
+
 log = logging.getLogger(__name__)
 
 #: Seconds after the last failure for which the backend counts as away.
@@ -29,7 +31,7 @@ class Outage:
     """
 
     def __init__(self, first_pause: float, away: float) -> None:
-        self._first_pause = first_pause
+        self._pauses = Backoff(min(first_pause, LONGEST_PAUSE), LONGEST_PAUSE)
         self._away = away
         self._failures = 0
         self._say_again_at = 0.0
@@ -64,11 +66,9 @@ class Outage:
                 "kept and stored when it does",
                 type(error).__name__,
             )
+        bound = LAST_PAUSE if ending else self._pauses.bound(self._failures)
         self._failures += 1
         self._away_until = now + self._away
-        bound = min(self._first_pause * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE)
-        if ending:
-            bound = LAST_PAUSE
         self._pause_until = now + bound * random.uniform(0.5, 1.0)  # noqa: S311 (only a pause)
 
     def ended(self) -> bool:

@@ -39,17 +39,20 @@ class Trace(NamedTuple):
 
 def trace_of(headers: Mapping[str, Any]) -> Trace:
     """The trace of a job, by its message's headers, whatever these are."""
-    given = headers.get(SENTRY_TRACE)
-    if isinstance(given, str) and (match := _TRACE.fullmatch(given)):
+    if match := _carried(headers):
         return Trace(match[1], match[2], None if match[3] is None else match[3] == "1")
     return Trace(hex_of(str(headers.get("root_id") or headers.get("id"))), None, None)
 
 
 def carried_trace_id(headers: Mapping[str, Any]) -> str | None:
     """The id of the trace that a message carries, whatever its headers are; None if none."""
-    given = headers.get(SENTRY_TRACE)
-    match = _TRACE.fullmatch(given) if isinstance(given, str) else None
+    match = _carried(headers)
     return match[1] if match else None
+
+
+def _carried(headers: Mapping[str, Any]) -> re.Match[str] | None:
+    given = headers.get(SENTRY_TRACE)
+    return _TRACE.fullmatch(given) if isinstance(given, str) else None
 
 
 def hex_of(job_id: str) -> str:
@@ -71,9 +74,10 @@ def span_id_of(headers: Mapping[str, Any]) -> str:
 
 def handed_on(headers: Mapping[str, Any]) -> dict[str, str]:
     """The headers by which the trace goes on as it came; empty if it came without one."""
-    trace, baggage = headers.get(SENTRY_TRACE), headers.get(BAGGAGE)
-    if not isinstance(trace, str) or not _TRACE.fullmatch(trace):
+    match, baggage = _carried(headers), headers.get(BAGGAGE)
+    if match is None:
         return {}
+    trace = match[0]
     if isinstance(baggage, str) and len(baggage) <= _LONGEST_BAGGAGE:
         return {SENTRY_TRACE: trace, BAGGAGE: baggage}
     return {SENTRY_TRACE: trace}
